@@ -1,0 +1,13 @@
+"""The tables that make up a manifest, by name."""
+
+from schemas.column import Table
+from schemas.failures import FAILURES
+from schemas.recordings import RECORDINGS
+from schemas.runs import RUNS
+from schemas.segments import SEGMENTS
+from schemas.tokens import TOKENS
+from schemas.turns import TURNS
+
+TABLES: dict[str, Table] = {
+    table.name: table for table in (RECORDINGS, SEGMENTS, TURNS, FAILURES, TOKENS, RUNS)
+}

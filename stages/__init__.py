@@ -1,0 +1,1 @@
+"""One measurement or decision per file. No Ray in here."""
