@@ -5,9 +5,12 @@ from schemas.failures import FAILURES
 from schemas.recordings import RECORDINGS
 from schemas.runs import RUNS
 from schemas.segments import SEGMENTS
+from schemas.shards import SHARDS
+from schemas.sketches import SKETCHES
 from schemas.tokens import TOKENS
 from schemas.turns import TURNS
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (RECORDINGS, SEGMENTS, TURNS, FAILURES, TOKENS, RUNS)
+    table.name: table
+    for table in (RECORDINGS, SEGMENTS, TURNS, FAILURES, SKETCHES, TOKENS, SHARDS, RUNS)
 }

@@ -1,0 +1,19 @@
+"""An input as it was listed, before a byte of it was read."""
+
+from dataclasses import dataclass
+
+from schemas.ids import source_id
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an input lies and which version of it was listed."""
+
+    uri: str
+    size_bytes: int
+    etag: str
+    """mtime in ns for local files, else the store's etag: changes when the content does."""
+
+    @property
+    def source_id(self) -> str:
+        return source_id(self.uri, self.size_bytes, self.etag)
