@@ -1,11 +1,12 @@
 """One input on its way through the stages, with all that became of it."""
 
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import ItemError
-from schemas.ids import segment_id
+from schemas.ids import digest, segment_id
 from schemas.source import Source
 from schemas.spans import SegmentSpan
 from schemas.verdict import Drop
@@ -67,11 +68,12 @@ class ItemState:
 
     def cut(self, spans: list[SegmentSpan]) -> None:
         """Makes the candidate segments; those that the segmenter already dropped stay dropped."""
+        places = Counter((span.start_sample, span.end_sample) for span in spans)
         for span in spans:
             key = segment_id(self.recording_id or "", span.start_sample, span.end_sample)
-            if len({s.speaker for s in spans if _same_place(s, span)}) > 1:
+            if places[span.start_sample, span.end_sample] > 1:
                 # Two speakers in exactly the same span: the id must tell them apart.
-                key = segment_id(f"{key}:{span.speaker}", span.start_sample, span.end_sample)
+                key = digest(key, span.speaker)
             self.segments.append(SegmentState(segment_id=key, span=span, drop=span.drop))
 
     def recording(self) -> Recording:
@@ -90,7 +92,3 @@ class ItemState:
             state.values,
             recording,
         )
-
-
-def _same_place(one: SegmentSpan, other: SegmentSpan) -> bool:
-    return (one.start_sample, one.end_sample) == (other.start_sample, other.end_sample)

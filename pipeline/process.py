@@ -61,8 +61,7 @@ def _run_recording_stage(
             item.failure = Failure.of(named.label, error)
             continue
         item.values.update(verdict.values)
-        if stage.name != "segment" or "spans" in verdict.values:
-            item.values[named.engine_column] = stage.describe()
+        item.values[named.engine_column] = stage.describe()
         if isinstance(verdict, Drop):
             item.drop = verdict
         elif "spans" in verdict.values:
@@ -125,8 +124,7 @@ def _run_batch(batch: list[BatchItem], named: NamedStage, stage: SegmentStage) -
         return
     for (_, state, _), verdict in zip(batch, verdicts, strict=True):
         state.values.update(verdict.values)
-        if stage.writes:
-            state.values[named.engine_column] = stage.describe()
+        state.values[named.engine_column] = stage.describe()
         if isinstance(verdict, Drop):
             state.drop = verdict
 

@@ -20,7 +20,7 @@ def rows_of(items: Iterable[ItemState]) -> Rows:
         if item.failure:
             rows["failures"].append(_failure_row(item, None, item.failure))
             continue
-        rate_hz = item.values.get("sample_rate_hz")
+        rate_hz = int(item.values.get("sample_rate_hz", 0))
         turns: list[Turn] = item.values.get("turns") or []
         for index, turn in enumerate(turns):
             rows["turns"].append(

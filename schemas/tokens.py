@@ -14,7 +14,7 @@ TOKENS = Table(
         Column("recording_id", pa.string(), "the recording it was cut from", False),
         Column("shard", pa.string(), "file name under OUT/shards", False),
         Column("shard_row", pa.int64(), "row in that file, from 0", False),
-        Column("num_frames", pa.int32(), "codec frames of 1/25 s", False),
+        Column("num_frames", pa.int64(), "codec frames of 1/25 s", False),
         Column(
             "tokenizer_fingerprint", pa.string(), "digest of the tokenizer's fingerprint", False
         ),
