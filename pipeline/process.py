@@ -12,7 +12,7 @@ from pipeline.assemble import NamedStage
 from pipeline.item_state import Failure, ItemState, SegmentState
 from schemas.errors import StorageError
 from schemas.verdict import Drop, Keep, Verdict
-from stages.base import WORKING_VALUES, RecordingStage, Segment, SegmentStage, Stage
+from stages.base import WORKING_VALUES, RecordingStage, Segment, SegmentStage
 
 
 @dataclass
@@ -32,7 +32,7 @@ def run_stages(items: Sequence[ItemState], stages: Sequence[NamedStage]) -> Cloc
     clocks: Clocks = {}
     for named in stages:
         clock = clocks.setdefault(named.label, StageClock())
-        now = _clock_of(named.stage)
+        now = cpu_or_wall(uses_gpu=named.stage.resources().num_gpus > 0)
         started = now()
         if isinstance(named.stage, RecordingStage):
             clock.items += _run_recording_stage(items, named, named.stage)
@@ -42,10 +42,13 @@ def run_stages(items: Sequence[ItemState], stages: Sequence[NamedStage]) -> Cloc
     return clocks
 
 
-def _clock_of(stage: Stage) -> Callable[[], float]:
-    # CPU seconds of this process, so that a busy neighbour is not counted as our compute; a GPU
-    # works while the process waits, so there the wall counts.
-    return time.perf_counter if stage.resources().num_gpus else time.process_time
+def cpu_or_wall(*, uses_gpu: bool) -> Callable[[], float]:
+    """A clock of compute seconds.
+
+    CPU seconds of this process, so that a busy neighbour is not counted as our compute; a GPU works
+    while the process waits, so there the wall counts.
+    """
+    return time.perf_counter if uses_gpu else time.process_time
 
 
 def _run_recording_stage(

@@ -1,0 +1,170 @@
+"""The output folder of a job: whose it is, which inputs it was begun with, what is still to do."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.assemble import Job
+from pipeline.files import write_parquet, write_text
+from pipeline.inputs import Listing
+from pipeline.manifest import Manifest
+from schemas.errors import OutputError
+from schemas.source import Source
+
+JOB_FILE = "job.json"
+INPUTS_FILE = "inputs.parquet"
+OURS = (JOB_FILE, INPUTS_FILE, "manifest", "shards", "report", "catalog.duckdb", "scores.json")
+"""Everything that a job writes under its output."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output folder that belongs to this job."""
+
+    out: Path
+    manifest: Manifest
+    sources: tuple[Source, ...]
+
+    def pending(self) -> list[Source]:
+        """Inputs that have no committed row in `recordings` yet, in listed order."""
+        ended = set(self.manifest.table("recordings", ["source_id"])["source_id"].to_pylist())
+        return [source for source in self.sources if source.source_id not in ended]
+
+
+def open_output(job: Job, listing: Listing, *, fresh: bool = False) -> Output:
+    """The job's output folder, made or found again; raises `OutputError` when it is not ours.
+
+    Nothing is touched when it is refused.
+    """
+    out = Path(job.spec.output)
+    if fresh and out.exists():
+        clear(out)
+    job_file = out / JOB_FILE
+    if job_file.exists():
+        _check_same_job(job, job_file)
+        sources = read_inputs(out)
+        _check_same_inputs(out, sources, listing.sources)
+        return Output(out, Manifest(out), sources)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(
+            f"output {str(out)!r} is not empty and holds no audiomill job; name another folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_inputs(out, listing.sources)
+    manifest = Manifest.create(out)
+    # Last, so that a folder with a job file is a whole one.
+    write_text(job_file, json.dumps(job_record(job), indent=2, ensure_ascii=False))
+    return Output(out, manifest, listing.sources)
+
+
+def clear(out: Path) -> None:
+    """Removes what a job wrote; refuses a folder that holds no job."""
+    if not (out / JOB_FILE).exists():
+        if out.is_dir() and not any(out.iterdir()):
+            return
+        raise OutputError(f"--fresh: {str(out)!r} holds no audiomill job, so nothing was removed")
+    # The job file goes first: what is half removed must not look like a job.
+    for name in OURS:
+        path = out / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def job_record(job: Job) -> dict[str, Any]:
+    """What `job.json` holds: the resolved spec and the digests that must agree to go on."""
+    return {
+        "audiomill": 1,
+        "fingerprint": job.fingerprint(),
+        "stages": job.stage_fingerprints(),
+        "spec": job.spec.model_dump(mode="json"),
+    }
+
+
+def read_job(out: Path) -> dict[str, Any]:
+    """`job.json` of an output folder; raises `OutputError` if there is none or it is damaged."""
+    path = out / JOB_FILE
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(
+            f"{str(out)!r} holds no audiomill output (no {JOB_FILE} in it); name the `output` "
+            "folder of a job, or run the job first"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} is damaged ({error}); run the job with --fresh") from error
+    if not isinstance(record, dict) or "fingerprint" not in record:
+        raise OutputError(f"{path} is no audiomill job file; run the job with --fresh")
+    return record
+
+
+def write_inputs(out: Path, sources: tuple[Source, ...]) -> None:
+    """The inputs of the job, as listed when it began."""
+    table = pa.table(
+        {
+            "source_id": [s.source_id for s in sources],
+            "uri": [s.uri for s in sources],
+            "size_bytes": pa.array([s.size_bytes for s in sources], pa.int64()),
+            "etag": [s.etag for s in sources],
+        }
+    )
+    write_parquet(table, out / INPUTS_FILE)
+
+
+def read_inputs(out: Path) -> tuple[Source, ...]:
+    """The inputs that the job was begun with."""
+    try:
+        table = pq.read_table(out / INPUTS_FILE, columns=["uri", "size_bytes", "etag"])
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{out / INPUTS_FILE} cannot be read ({error}); use --fresh") from error
+    return tuple(Source(**row) for row in table.to_pylist())
+
+
+def _check_same_job(job: Job, job_file: Path) -> None:
+    was = read_job(job_file.parent)
+    if was["fingerprint"] == job.fingerprint():
+        return
+    changed = _changes(was, job_record(job))
+    raise OutputError(
+        f"output {str(job_file.parent)!r} was begun by another job: {', '.join(changed)} changed; "
+        "name another output, or start over with --fresh"
+    )
+
+
+def _changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of what differs between two job records, the most telling first."""
+    changed = []
+    for section in ("name", "inputs", "seed", "tokenize"):
+        if was["spec"].get(section) != now["spec"].get(section):
+            changed.append(section)
+    labels = dict.fromkeys([*was["stages"], *now["stages"]])
+    for label in labels:
+        if was["stages"].get(label) != now["stages"].get(label):
+            changed.append(f"stages.{label}")
+    if not changed and list(was["stages"]) != list(now["stages"]):
+        changed.append("the order of stages")
+    return changed or ["an engine or a model"]
+
+
+def _check_same_inputs(out: Path, was: tuple[Source, ...], now: tuple[Source, ...]) -> None:
+    if was == now:
+        return
+    before, after = {s.uri: s for s in was}, {s.uri: s for s in now}
+    added = sorted(after.keys() - before.keys())
+    gone = sorted(before.keys() - after.keys())
+    changed = sorted(uri for uri in before.keys() & after.keys() if before[uri] != after[uri])
+    said = [
+        f"{len(uris)} {what} (the first: {uris[0]})"
+        for what, uris in (("new", added), ("gone", gone), ("changed", changed))
+        if uris
+    ]
+    raise OutputError(
+        f"the inputs are not those that output {str(out)!r} was begun with: {', '.join(said)}; "
+        "name another output, or start over with --fresh"
+    )

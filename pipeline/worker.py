@@ -1,0 +1,235 @@
+"""What runs inside a Ray actor: stages opened once, units taken through them, rows written."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.assemble import Job, NamedStage
+from pipeline.files import WrittenFile
+from pipeline.inputs import fetched
+from pipeline.item_state import Failure, ItemState
+from pipeline.manifest import ManifestFile, write_rows
+from pipeline.process import Clocks, StageClock, cpu_or_wall, let_go_of_audio, run_stages
+from pipeline.rows import Rows, rows_of, sketch_rows
+from pipeline.shards import ShardPlan, ShardRow, write_shard
+from schemas.codes import Codes, FrameEncoder, Waveform
+from schemas.errors import ItemError
+from schemas.ids import recording_id
+from schemas.job import TokenizeSpec
+from schemas.source import Source
+from stages.base import RecordingStage
+
+OpenTokenizer = Callable[[TokenizeSpec, int], FrameEncoder]
+"""Spec and seed to a tokenizer; handed in by `jobs/`, because this room knows no tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Inputs that are processed and committed together. The id names exactly this work."""
+
+    unit_id: str
+    sources: tuple[Source, ...]
+
+
+@dataclass
+class UnitState:
+    """A unit on its way between two stations."""
+
+    unit: Unit
+    items: list[ItemState]
+    clocks: Clocks = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What a worker tells the driver of a finished unit: files and figures, never audio or text."""
+
+    unit_id: str
+    files: tuple[ManifestFile, ...]
+    clocks: Clocks
+    num_inputs: int
+    num_by_outcome: dict[str, int]
+    num_segments: int
+    num_kept: int
+    decoded_s: float
+    kept_s: float
+
+
+class Worker:
+    """Runs any station of its kind. One task at a time; opened stages stay open."""
+
+    def __init__(self, job: Job, out: Path, open_tokenizer: OpenTokenizer | None) -> None:
+        self._job = job
+        self._out = out
+        self._open_tokenizer = open_tokenizer
+        self._stages = {named.label: named for named in job.stages}
+        self._open: dict[str, NamedStage] = {}
+        self._tokenizer: FrameEncoder | None = None
+
+    def process_id(self) -> int:
+        """Tells that the worker stands, and who it is."""
+        return os.getpid()
+
+    def hash_source(self, source: Source) -> str | None:
+        """recording_id of an input, or None if it cannot be read (its own sweep will say why)."""
+        try:
+            with fetched(source) as path:
+                return recording_id(path)
+        except (ItemError, OSError):
+            return None
+
+    def begin(self, unit: Unit, labels: Sequence[str]) -> UnitState:
+        """Fetches the inputs of a unit and takes them through its first station."""
+        state = UnitState(unit, [ItemState(source) for source in unit.sources])
+        with ExitStack() as files:
+            for item in state.items:
+                try:
+                    path = files.enter_context(fetched(item.source))
+                    item.recording_id = recording_id(path)
+                    item.values["path"] = path
+                except (ItemError, OSError) as error:
+                    item.failure = Failure.of("fetch", error)
+            return self.go_on(state, labels)
+
+    def go_on(self, state: UnitState, labels: Sequence[str]) -> UnitState:
+        """Takes a unit through a station."""
+        add_clocks(state.clocks, run_stages(state.items, [self._opened(name) for name in labels]))
+        return state
+
+    def finish(self, state: UnitState, last_sweep: bool) -> UnitResult:
+        """Writes the rows of a unit that went through a whole sweep.
+
+        After the last sweep every input has come to its end. After an earlier one only those that
+        failed or were rejected have; the others leave a sketch.
+        """
+        items = state.items
+        ended = items if last_sweep else [item for item in items if not item.alive]
+        rows: Rows = rows_of(ended)
+        if not last_sweep:
+            rows["sketches"] = sketch_rows(items)
+        let_go_of_audio(items)
+        files = write_rows(self._out, state.unit.unit_id, rows)
+        outcomes = [row["outcome"] for row in rows["recordings"]]
+        return UnitResult(
+            unit_id=state.unit.unit_id,
+            files=tuple(files),
+            clocks=state.clocks,
+            num_inputs=len(items),
+            num_by_outcome={name: outcomes.count(name) for name in set(outcomes)},
+            num_segments=len(rows["segments"]),
+            num_kept=sum(row["verdict"] == "kept" for row in rows["segments"]),
+            decoded_s=sum(item.values.get("decoded_s") or 0.0 for item in items),
+            kept_s=sum(row["kept_s"] for row in rows["recordings"]),
+        )
+
+    def run_unit(self, unit: Unit, labels: Sequence[str], last_sweep: bool) -> UnitResult:
+        """All of the above at once, for a sweep that is a single station."""
+        return self.finish(self.begin(unit, labels), last_sweep)
+
+    def cut(self, rows: Sequence[ShardRow]) -> tuple[list[Waveform], Clocks]:
+        """Waveforms of the rows, decoded and normalized as they were when they were measured."""
+        waveforms: list[Waveform] = []
+        clocks: Clocks = {}
+        audio_stages = [named.label for named in self._audio_stages()]
+        current: ItemState | None = None
+        for row in rows:
+            if current is None or current.source.source_id != row.source.source_id:
+                unit = Unit(row.recording_id, (row.source,))
+                state = self.begin(unit, audio_stages)
+                add_clocks(clocks, state.clocks)
+                current = state.items[0]
+                if not current.alive or current.recording_id != row.recording_id:
+                    found = current.failure.message if current.failure else "its bytes differ"
+                    raise ItemError(
+                        "CHANGED",
+                        f"{row.source.uri} gave audio when it was measured and does not now "
+                        f"({found}); run with --fresh",
+                    )
+            audio = current.values["audio"]
+            waveforms.append(audio.cut(row.start_sample, row.end_sample))
+        return waveforms, clocks
+
+    def encode(self, cut: tuple[list[Waveform], Clocks]) -> tuple[list[Codes], Clocks]:
+        """Codes of waveforms, batched by frames."""
+        waveforms, clocks = cut
+        spec = self._tokenize_spec()
+        tokenizer = self._opened_tokenizer()
+        clock = StageClock(items=len(waveforms))
+        now = cpu_or_wall(uses_gpu=spec.device == "cuda")
+        started = now()
+        codes: list[Codes] = []
+        for batch in _by_frames(waveforms, tokenizer.samples_per_frame, spec.batch_frames):
+            codes += tokenizer.encode_numpy(batch, spec.num_codebooks)
+        clock.compute_s = now() - started
+        add_clocks(clocks, {"tokenize": clock})
+        return codes, clocks
+
+    def cut_and_encode(self, rows: Sequence[ShardRow]) -> tuple[list[Codes], Clocks]:
+        """Both at once, where the tokenizer runs on the CPU."""
+        return self.encode(self.cut(rows))
+
+    def write(self, plan: ShardPlan, *parts: tuple[list[Codes], Clocks]) -> tuple[WrittenFile, int]:
+        """Writes a shard from the codes of its chunks; gives the file and its frames."""
+        codes = [one for part, _ in parts for one in part]
+        spec = self._tokenize_spec()
+        file = write_shard(
+            plan,
+            codes,
+            self._out / "shards",
+            fingerprint=self._opened_tokenizer().fingerprint(),
+            num_codebooks=spec.num_codebooks,
+            rows_per_group=spec.rows_per_group,
+        )
+        return file, sum(len(one) for one in codes)
+
+    def _opened(self, label: str) -> NamedStage:
+        if label not in self._open:
+            named = self._stages[label]
+            named.stage.open()
+            self._open[label] = named
+        return self._open[label]
+
+    def _audio_stages(self) -> list[NamedStage]:
+        return [
+            named
+            for named in self._job.stages
+            if isinstance(named.stage, RecordingStage) and "audio" in named.stage.writes
+        ]
+
+    def _tokenize_spec(self) -> TokenizeSpec:
+        spec = self._job.spec.tokenize
+        if spec is None:
+            raise RuntimeError("the job has no 'tokenize' section")
+        return spec
+
+    def _opened_tokenizer(self) -> FrameEncoder:
+        if self._tokenizer is None:
+            if self._open_tokenizer is None:
+                raise RuntimeError("no tokenizer was handed in")
+            self._tokenizer = self._open_tokenizer(self._tokenize_spec(), self._job.spec.seed)
+        return self._tokenizer
+
+
+def add_clocks(total: Clocks, more: Clocks) -> None:
+    """Adds the figures of `more` into `total`, stage by stage."""
+    for label, clock in more.items():
+        here = total.setdefault(label, StageClock())
+        here.items += clock.items
+        here.compute_s += clock.compute_s
+
+
+def _by_frames(
+    waveforms: list[Waveform], samples_per_frame: int, batch_frames: int
+) -> list[list[Waveform]]:
+    batches: list[list[Waveform]] = []
+    room = 0
+    for waveform in waveforms:
+        frames = -(-len(waveform) // samples_per_frame)
+        if not batches or frames > room:
+            batches.append([])
+            room = batch_frames
+        batches[-1].append(waveform)
+        room -= frames
+    return batches
