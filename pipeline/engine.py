@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from pipeline.assemble import Job
@@ -61,6 +60,8 @@ class Work:
     attempts: int = 0
 
 
+Handle = Any
+"""A Ray actor handle; Ray's own types do not know of `num_returns`."""
 _Waiting = dict[Kind, deque[tuple[Work, int, tuple[Any, ...]]]]
 """Per kind: work, the step that is next, and the arguments of that step."""
 
@@ -78,7 +79,7 @@ class _Actor(Worker):
 class _Running:
     work: Work
     step: int
-    actor: ActorHandle[_Actor]
+    actor: Handle
     payload: Any
     to_driver: bool
     since: float
@@ -107,7 +108,7 @@ class Engine:
     address: str | None = None
     pools: tuple[Pool, ...] = ()
     cluster: Cluster | None = None
-    _idle: dict[Kind, list[ActorHandle[_Actor]]] = field(default_factory=dict)
+    _idle: dict[Kind, list[Handle]] = field(default_factory=dict)
     _running: dict[Any, _Running] = field(default_factory=dict)
     _job_ref: Any = None
 
@@ -247,13 +248,12 @@ class Engine:
         pool = next(pool for pool in self.pools if pool.kind == kind)
         self._idle[kind].append(self._start(pool, self._job_ref))
 
-    def _start(self, pool: Pool, job_ref: Any) -> ActorHandle[_Actor]:
+    def _start(self, pool: Pool, job_ref: Any) -> Handle:
         # Restarts are ours to decide, per unit of work: Ray would retry a poison file for ever.
         actor_class = ray.remote(_Actor).options(
             max_restarts=0, max_task_retries=0, num_cpus=pool.num_cpus, num_gpus=pool.num_gpus
         )
-        handle: ActorHandle[_Actor] = actor_class.remote(job_ref, self.out, self.open_tokenizer)
-        return handle
+        return actor_class.remote(job_ref, self.out, self.open_tokenizer)
 
 
 def connect(job: Job, address: str | None) -> Cluster:
@@ -285,7 +285,7 @@ def _init(**options: Any) -> None:
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
 
-def _wait_until_up(starting: dict[Kind, list[ActorHandle[_Actor]]]) -> None:
+def _wait_until_up(starting: dict[Kind, list[Handle]]) -> None:
     calls = [actor.process_id.remote() for actors in starting.values() for actor in actors]
     try:
         ray.get(calls, timeout=START_TIMEOUT_S)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.assemble import Job, NamedStage
 from pipeline.files import WrittenFile
@@ -72,6 +73,10 @@ class Worker:
         """Tells that the worker stands, and who it is."""
         return os.getpid()
 
+    def tokenizer_fingerprint(self) -> str:
+        """Fingerprint of the job's tokenizer, asked here so that the driver loads no weights."""
+        return self._opened_tokenizer().fingerprint()
+
     def hash_source(self, source: Source) -> str | None:
         """recording_id of an input, or None if it cannot be read (its own sweep will say why)."""
         try:
@@ -97,6 +102,10 @@ class Worker:
         """Takes a unit through a station."""
         add_clocks(state.clocks, run_stages(state.items, [self._opened(name) for name in labels]))
         return state
+
+    def end(self, state: UnitState, labels: Sequence[str], last_sweep: bool) -> UnitResult:
+        """Takes a unit through its last station and writes its rows."""
+        return self.finish(self.go_on(state, labels), last_sweep)
 
     def finish(self, state: UnitState, last_sweep: bool) -> UnitResult:
         """Writes the rows of a unit that went through a whole sweep.
@@ -170,19 +179,26 @@ class Worker:
         """Both at once, where the tokenizer runs on the CPU."""
         return self.encode(self.cut(rows))
 
-    def write(self, plan: ShardPlan, *parts: tuple[list[Codes], Clocks]) -> tuple[WrittenFile, int]:
-        """Writes a shard from the codes of its chunks; gives the file and its frames."""
-        codes = [one for part, _ in parts for one in part]
+    def write(
+        self, plan: ShardPlan, *parts_then_fingerprint: Any
+    ) -> tuple[WrittenFile, list[int], Clocks]:
+        """Writes a shard from the codes of its chunks; gives the file and each row's frames."""
+        *parts, fingerprint = parts_then_fingerprint
         spec = self._tokenize_spec()
+        codes: list[Codes] = []
+        clocks: Clocks = {}
+        for part, part_clocks in parts:
+            codes += part
+            add_clocks(clocks, part_clocks)
         file = write_shard(
             plan,
             codes,
             self._out / "shards",
-            fingerprint=self._opened_tokenizer().fingerprint(),
+            fingerprint=fingerprint,
             num_codebooks=spec.num_codebooks,
             rows_per_group=spec.rows_per_group,
         )
-        return file, sum(len(one) for one in codes)
+        return file, [len(one) for one in codes], clocks
 
     def _opened(self, label: str) -> NamedStage:
         if label not in self._open:

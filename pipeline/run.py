@@ -1,0 +1,195 @@
+"""Runs a job: lists its inputs, sweeps over what is pending, settles duplicates, writes shards.
+
+Every step looks in the manifest for what is already committed, so running again goes on where the
+last run stopped, however it ended.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from pipeline.assemble import Job
+from pipeline.catalog import write_catalog
+from pipeline.cost import cost_of
+from pipeline.engine import Engine
+from pipeline.inputs import Listing, list_inputs
+from pipeline.output import Output, open_output
+from pipeline.process import Clocks
+from pipeline.shards import ShardPlan
+from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_duplicates
+from pipeline.tokenize import ask_fingerprint, missing_shards, write_shards
+from pipeline.worker import OpenTokenizer, UnitResult, add_clocks
+from schemas.ids import digest
+
+RECORDED_PACKAGES = (
+    *("audiomill", "torch", "torchaudio", "av", "ray", "pyarrow", "deltalake", "duckdb"),
+    *("silero-vad", "pyannote.audio", "faster-whisper", "pocketsphinx", "resemblyzer", "numpy"),
+)
+
+
+class Reporter(Protocol):
+    """Who is told how a run is going."""
+
+    def listed(self, listing: Listing, output: Output) -> None: ...
+    def sweep_begins(self, title: str, num_inputs: int) -> None: ...
+    def unit_done(self, result: UnitResult) -> None: ...
+    def tokenizing(self, num_shards: int, num_segments: int) -> None: ...
+    def shard_done(self, plan: ShardPlan, num_frames: int) -> None: ...
+    def tick(self) -> None: ...
+    def say(self, line: str) -> None: ...
+
+
+@dataclass
+class RunRecord:
+    """What one run did, for the table `runs`."""
+
+    started: float = field(default_factory=time.perf_counter)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clocks: Clocks = field(default_factory=dict)
+    inputs: int = 0
+    decoded_s: float = 0.0
+    ending: str = "failed"
+    wall_s: float = 0.0
+    workers: int = 0
+
+    def count(self, result: UnitResult) -> None:
+        add_clocks(self.clocks, result.clocks)
+        self.inputs += sum(result.num_by_outcome.values())
+        self.decoded_s += result.decoded_s if result.num_by_outcome else 0.0
+
+
+def run_job(
+    job: Job,
+    reporter: Reporter,
+    *,
+    open_tokenizer: OpenTokenizer | None = None,
+    address: str | None = None,
+    fresh: bool = False,
+) -> RunRecord:
+    """Runs or resumes the job; what is committed when it returns, or is interrupted, stays.
+
+    Raises `AudiomillError` before anything starts when the job cannot run as asked. A
+    KeyboardInterrupt passes through after the workers are gone and the run is recorded.
+    """
+    listing = list_inputs(job.spec.inputs)
+    output = open_output(job, listing, fresh=fresh)
+    reporter.listed(listing, output)
+    record = RunRecord()
+    if _nothing_to_do(output, job):
+        record.ending = "finished"
+        write_catalog(output.manifest)
+        return record
+    engine = Engine(job, output.out, open_tokenizer, address)
+    try:
+        with engine:
+            record.workers = engine.num_workers
+            _run(engine, output, record, reporter)
+        record.ending = "finished"
+    except KeyboardInterrupt:
+        record.ending = "interrupted"
+        raise
+    finally:
+        record.wall_s = time.perf_counter() - record.started
+        if engine.pools:  # it got as far as doing something
+            _commit_run(job, engine, output, record)
+            write_catalog(output.manifest)
+    return record
+
+
+def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) -> None:
+    job = engine.job
+
+    def on_unit(result: UnitResult) -> None:
+        record.count(result)
+        reporter.unit_done(result)
+
+    settle_exact_duplicates(engine, output, on_unit, reporter.tick)
+    for index, sweep in enumerate(job.passes):
+        last = index + 1 == len(job.passes)
+        pending = output.pending()
+        if not last:
+            done = output.manifest.table("sketches", ["source_id"])["source_id"].to_pylist()
+            pending = [source for source in pending if source.source_id not in set(done)]
+        title = "measuring" if last else "looking for duplicates"
+        reporter.sweep_begins(title, len(pending))
+        if pending:
+            run_sweep(
+                engine,
+                output,
+                sweep,
+                pending,
+                last=last,
+                on_unit=on_unit,
+                on_tick=reporter.tick,
+            )
+        if sweep.barrier:
+            settle_near_duplicates(output, sweep.barrier, on_unit)
+    if job.spec.tokenize:
+        fingerprint = ask_fingerprint(engine)
+        plans = missing_shards(output, engine, fingerprint)
+        reporter.tokenizing(len(plans), sum(len(plan.rows) for plan in plans))
+        write_shards(
+            engine,
+            output,
+            plans,
+            fingerprint,
+            on_shard=reporter.shard_done,
+            on_clocks=lambda clocks: add_clocks(record.clocks, clocks),
+            on_tick=reporter.tick,
+        )
+
+
+def _nothing_to_do(output: Output, job: Job) -> bool:
+    if output.pending():
+        return False
+    if not job.spec.tokenize:
+        return True
+    kept = output.manifest.table("segments", ["verdict"])["verdict"].to_pylist().count("kept")
+    return kept == output.manifest.table("tokens", ["segment_id"]).num_rows
+
+
+def _commit_run(job: Job, engine: Engine, output: Output, record: RunRecord) -> None:
+    ended_at = datetime.now(UTC)
+    run_id = digest(job.fingerprint(), record.started_at.isoformat(), os.getpid())
+    engines = {named.label: named.stage.describe() for named in job.stages}
+    cluster = engine.cluster
+    row = {
+        "run_id": run_id,
+        "started_at": record.started_at,
+        "ended_at": ended_at,
+        "ending": record.ending,
+        "job_fingerprint": job.fingerprint(),
+        "spec": job.spec.model_dump_json(),
+        "versions": list(_versions().items()),
+        "workers": record.workers,
+        "cpus": cluster.num_cpus if cluster else 0.0,
+        "gpus": cluster.num_gpus if cluster else 0.0,
+        "wall_s": record.wall_s,
+        "inputs": record.inputs,
+        "hours": record.decoded_s / 3600,
+        "stages": [
+            {
+                "stage": label,
+                "engine": engines.get(label, label),
+                "items": clock.items,
+                "compute_s": clock.compute_s,
+            }
+            for label, clock in record.clocks.items()
+        ],
+        "cost": cost_of(engine.pools, record.wall_s, job.spec.cost),
+        "currency": job.spec.cost.currency,
+    }
+    output.manifest.commit(run_id, output.manifest.write(run_id, {"runs": [row]}))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
