@@ -21,20 +21,10 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from pipeline.assemble import Job
 from pipeline.fit import Cluster, Kind, Pool, fit, needs_of, this_machine
+from pipeline.quiet import ONE_THREAD, QUIET_ENVIRONMENT, WORKER_ENVIRONMENT
 from pipeline.worker import OpenTokenizer, Worker
 from schemas.errors import AudiomillError, PlanError
 
-WORKER_ENVIRONMENT = {
-    # One core is one worker: libraries that start a thread per core would fight each other.
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    # Nothing phones home and nothing is fetched behind the user's back.
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYANNOTE_METRICS_ENABLED": "0",
-    "DO_NOT_TRACK": "1",
-}
 START_TIMEOUT_S = 180.0
 IN_FLIGHT_PER_ACTOR = 2
 """Work begun but not finished, per actor of the first step; bounds what waits between stations."""
@@ -110,10 +100,13 @@ class Engine:
     cluster: Cluster | None = None
     _idle: dict[Kind, list[Handle]] = field(default_factory=dict)
     _running: dict[Any, _Running] = field(default_factory=dict)
+    _starting: dict[Any, tuple[Kind, Handle]] = field(default_factory=dict)
     _job_ref: Any = None
+    _owns_ray: bool = True
 
     def __enter__(self) -> "Engine":
         started = time.perf_counter()
+        self._owns_ray = not ray.is_initialized()
         self.cluster = connect(self.job, self.address)
         try:
             self.pools = fit(self.job, self.cluster)
@@ -124,7 +117,7 @@ class Engine:
             }
             _wait_until_up(starting)
         except BaseException:
-            ray.shutdown()
+            self._leave_ray()
             raise
         self._idle = starting
         self._job_ref = shared
@@ -139,13 +132,25 @@ class Engine:
     ) -> None:
         for running in self._running.values():
             ray.kill(running.actor, no_restart=True)
+        for _, actor in self._starting.values():
+            ray.kill(actor, no_restart=True)
         for actor in (actor for actors in self._idle.values() for actor in actors):
             ray.kill(actor, no_restart=True)
-        ray.shutdown()
+        self._leave_ray()
+
+    def _leave_ray(self) -> None:
+        if self._owns_ray:
+            ray.shutdown()
 
     @property
     def num_workers(self) -> int:
         return sum(pool.size for pool in self.pools)
+
+    @property
+    def _runtime_env(self) -> dict[str, Any] | None:
+        # Workers of this machine inherit the environment that Ray was started in; an environment
+        # of their own would cost seconds each, because Ray then starts them from nothing.
+        return {"env_vars": WORKER_ENVIRONMENT} if self.address else None
 
     def stream(
         self,
@@ -176,13 +181,15 @@ class Engine:
                 waiting[work.steps[0].kind].append((work, 0, work.first))
                 under_way += 1
             self._dispatch(waiting, keep_refs)
-            if not self._running:
-                if exhausted and not any(waiting.values()):
-                    return poison
-                continue
-            done, _ = ray.wait(list(self._running), num_returns=1, timeout=0.5)
+            if not self._running and exhausted and not any(waiting.values()):
+                return poison
+            awaited = [*self._running, *self._starting]
+            done, _ = ray.wait(awaited, num_returns=1, timeout=0.5)
             on_tick()
             for receipt in done:
+                if receipt in self._starting:
+                    self._has_started(receipt)
+                    continue
                 running = self._running.pop(receipt)
                 work, step = running.work, running.step
                 try:
@@ -246,38 +253,68 @@ class Engine:
 
     def _replace(self, kind: Kind) -> None:
         pool = next(pool for pool in self.pools if pool.kind == kind)
-        self._idle[kind].append(self._start(pool, self._job_ref))
+        actor = self._start(pool, self._job_ref)
+        # It gets work once it is up, so that its start does not count as the work's time.
+        self._starting[actor.process_id.remote()] = (kind, actor)
+
+    def _has_started(self, receipt: Any) -> None:
+        kind, actor = self._starting.pop(receipt)
+        try:
+            ray.get(receipt)
+        except (RayActorError, RayTaskError) as error:
+            raise PlanError(f"a {kind} worker cannot be started again: {error}") from error
+        self._idle[kind].append(actor)
 
     def _start(self, pool: Pool, job_ref: Any) -> Handle:
         # Restarts are ours to decide, per unit of work: Ray would retry a poison file for ever.
         actor_class = ray.remote(_Actor).options(
-            max_restarts=0, max_task_retries=0, num_cpus=pool.num_cpus, num_gpus=pool.num_gpus
+            max_restarts=0,
+            max_task_retries=0,
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+            runtime_env=self._runtime_env,
         )
         return actor_class.remote(job_ref, self.out, self.open_tokenizer)
 
 
 def connect(job: Job, address: str | None) -> Cluster:
-    """Starts Ray on this machine, or joins the cluster at `address`; says what there is."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    """Starts Ray on this machine, or joins the cluster at `address`; says what there is.
+
+    A program that has started Ray by itself keeps its own: the job runs there.
+    """
+    os.environ.update(QUIET_ENVIRONMENT)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    runtime_env = {"env_vars": WORKER_ENVIRONMENT}
+    if ray.is_initialized():
+        return _cluster_found("the Ray of this program")
     if address:
         try:
-            _init(address=address, runtime_env=runtime_env)
+            _init(address=address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise PlanError(f"no Ray cluster answers at {address!r}: {error}") from error
-        found = ray.cluster_resources()
-        memory_mb = int(found.get("memory", 0) / 2**20)
-        return Cluster(found.get("CPU", 0), found.get("GPU", 0), memory_mb, f"cluster {address}")
+        return _cluster_found(f"cluster {address}")
     cluster = this_machine(wants_gpu="gpu" in needs_of(job))
     fit(job, cluster)  # refuse before Ray is started, not after
-    _init(
-        num_cpus=int(cluster.num_cpus),
-        num_gpus=int(cluster.num_gpus),
-        include_dashboard=False,
-        runtime_env=runtime_env,
-    )
+    start_ray(num_cpus=int(cluster.num_cpus), num_gpus=int(cluster.num_gpus))
     return cluster
+
+
+def start_ray(num_cpus: int, num_gpus: int) -> None:
+    """A Ray of this program's own, on this machine, without a dashboard."""
+    before = dict(os.environ)
+    os.environ.update(WORKER_ENVIRONMENT)
+    try:
+        _init(num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False)
+    finally:
+        # One thread per worker is the workers' rule, not the program's that started them.
+        for name in ONE_THREAD:
+            os.environ.pop(name)
+        os.environ.update({name: value for name, value in before.items() if name in ONE_THREAD})
+
+
+def _cluster_found(where: str) -> Cluster:
+    found = ray.cluster_resources()
+    memory_mb = int(found.get("memory", 0) / 2**20)
+    return Cluster(found.get("CPU", 0), found.get("GPU", 0), memory_mb, where)
 
 
 def _init(**options: Any) -> None:

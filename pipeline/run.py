@@ -15,6 +15,7 @@ from pipeline.assemble import Job
 from pipeline.catalog import write_catalog
 from pipeline.cost import cost_of
 from pipeline.engine import Engine
+from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
 from pipeline.output import Output, open_output
 from pipeline.process import Clocks
@@ -34,6 +35,7 @@ class Reporter(Protocol):
     """Who is told how a run is going."""
 
     def listed(self, listing: Listing, output: Output) -> None: ...
+    def workers_up(self, pools: tuple[Pool, ...], seconds: float) -> None: ...
     def sweep_begins(self, title: str, num_inputs: int) -> None: ...
     def unit_done(self, result: UnitResult) -> None: ...
     def tokenizing(self, num_shards: int, num_segments: int) -> None: ...
@@ -86,6 +88,7 @@ def run_job(
     try:
         with engine:
             record.workers = engine.num_workers
+            reporter.workers_up(engine.pools, time.perf_counter() - record.started)
             _run(engine, output, record, reporter)
         record.ending = "finished"
     except KeyboardInterrupt:

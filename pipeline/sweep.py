@@ -177,6 +177,7 @@ def _commit_items(output: Output, unit_id: str, items: list[ItemState], on_unit:
                 files=files,
                 clocks={},
                 num_inputs=len(items),
+                num_bytes=sum(item.source.size_bytes for item in items),
                 num_by_outcome={name: outcomes.count(name) for name in set(outcomes)},
                 num_segments=0,
                 num_kept=0,

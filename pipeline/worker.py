@@ -51,6 +51,7 @@ class UnitResult:
     files: tuple[ManifestFile, ...]
     clocks: Clocks
     num_inputs: int
+    num_bytes: int
     num_by_outcome: dict[str, int]
     num_segments: int
     num_kept: int
@@ -126,6 +127,7 @@ class Worker:
             files=tuple(files),
             clocks=state.clocks,
             num_inputs=len(items),
+            num_bytes=sum(item.source.size_bytes for item in items),
             num_by_outcome={name: outcomes.count(name) for name in set(outcomes)},
             num_segments=len(rows["segments"]),
             num_kept=sum(row["verdict"] == "kept" for row in rows["segments"]),

@@ -1,0 +1,1 @@
+"""The job specs that people run, and the command line `audiomill`."""

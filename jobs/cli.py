@@ -1,0 +1,136 @@
+"""The command `audiomill`: thin shells over functions that a notebook could call.
+
+Exit codes: 0 done; 1 a bug (with its traceback); 2 what was asked for cannot be done (one line says
+what and how to mend it); 3 finished, with more failed inputs than the spec allows; 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from schemas.errors import AudiomillError
+
+app = typer.Typer(
+    name="audiomill",
+    help="Raw audio to manifests, token shards and a model, by one job spec.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A job spec (YAML).")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Override spec keys.")
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of a job.")]
+Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster, e.g. auto.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    address: Address = None,
+    fresh: Annotated[bool, typer.Option(help="Remove the job's earlier output first.")] = False,
+) -> None:
+    """Run a job spec, or go on where it stopped.
+
+    Example: audiomill run jobs/demo.yaml inputs.uri=recordings output=out/mine
+    """
+    from jobs.run_command import run_spec
+
+    raise typer.Exit(run_spec(spec, overrides or [], address, fresh, Console()))
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do, whether it fits, and about what it takes. Runs nothing."""
+    from jobs.assembly import assemble_spec, cluster_of
+    from pipeline.plan import plan_job
+
+    job = assemble_spec(spec, overrides or [])
+    found = plan_job(job, cluster_of(job, address))
+    print(found.to_json() if as_json else found.to_text())
+
+
+@app.command()
+def status(out: Out, as_json: AsJson = False) -> None:
+    """Count inputs, segments, hours and frames of an output from its committed tables."""
+    from pipeline.status import status_of
+
+    found = status_of(out)
+    print(found.to_json() if as_json else found.to_text())
+
+
+@app.command()
+def query(
+    out: Out,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One statement that reads.")],
+    format: Annotated[str, typer.Option(help="table, json, csv or parquet.")] = "table",
+) -> None:
+    """Ask the committed tables with DuckDB's SQL.
+
+    Example: audiomill query out/demo "SELECT reason, count(*) FROM segments GROUP BY 1"
+    """
+    from jobs.query_command import print_query
+
+    print_query(out, sql, format)
+
+
+@app.command()
+def report(out: Out) -> None:
+    """Write OUT/report/index.html anew from the committed tables."""
+    from jobs.run_command import write_report_of
+
+    print(write_report_of(out))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has, and what each missing thing would give."""
+    from jobs.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(as_json))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    # Before any engine is imported: nothing phones home, nothing is fetched behind one's back.
+    from pipeline.quiet import QUIET_ENVIRONMENT
+
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        result = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except (AudiomillError, OSError) as error:
+        if not isinstance(error, AudiomillError) and not isinstance(error, PermissionError):
+            raise
+        print(f"audiomill: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("audiomill: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"audiomill: {error.format_message()}", file=sys.stderr)
+        return 2
+    return int(result) if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

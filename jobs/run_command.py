@@ -1,0 +1,136 @@
+"""`audiomill run`: assembles a spec, runs it, scores it, reports it, says where everything lies."""
+
+import json
+from pathlib import Path
+
+from pipeline.report import write_report
+from rich.console import Console
+
+from jobs.assembly import assemble_spec
+from jobs.progress import RunProgress
+from jobs.tokenizers import open_tokenizer
+from pipeline.assemble import Job, assemble
+from pipeline.clips import clip_maker
+from pipeline.files import write_text
+from pipeline.manifest import Manifest
+from pipeline.output import read_inputs, read_job
+from pipeline.references import find_references
+from pipeline.run import run_job
+from pipeline.score import score_manifest
+from pipeline.score_result import Score
+from pipeline.status import Status, status_of
+from schemas.errors import OutputError
+from schemas.job import JobSpec
+
+EXIT_DONE = 0
+EXIT_TOO_MANY_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+
+def run_spec(
+    path: Path, overrides: list[str], address: str | None, fresh: bool, console: Console
+) -> int:
+    """Runs or resumes a job; returns the exit code."""
+    job = assemble_spec(path, overrides)
+    out = Path(job.spec.output)
+    progress = RunProgress(console)
+    try:
+        with progress.shown():
+            record = run_job(
+                job, progress, open_tokenizer=open_tokenizer, address=address, fresh=fresh
+            )
+    except KeyboardInterrupt:
+        if (out / "job.json").exists():
+            found = status_of(out)
+            progress.say(
+                f"stopped: {found.inputs - found.pending} of {found.inputs} inputs are committed; "
+                "run the same command to go on"
+            )
+        return EXIT_INTERRUPTED
+    score = score_output(job, out)
+    page = _report(job, out, score)
+    _print_end(console, status_of(out), score, out, page, record.wall_s, record.decoded_s)
+    return exit_code(job, status_of(out))
+
+
+def exit_code(job: Job, status: Status) -> int:
+    """3 when more inputs failed than the spec allows, else 0."""
+    allowed = job.spec.run.max_failed_fraction * status.inputs
+    return EXIT_TOO_MANY_FAILED if status.failed > allowed else EXIT_DONE
+
+
+def score_output(job: Job, out: Path) -> Score | None:
+    """Scores against the spec's references, if it names any; kept in OUT/scores.json."""
+    if job.spec.references is None:
+        return None
+    uris = [source.uri for source in read_inputs(out)]
+    references = find_references(Path(job.spec.references), uris)
+    with Manifest(out).connect() as db:
+        score = score_manifest(db, references)
+    write_text(out / "scores.json", json.dumps(score.to_json(), indent=2, ensure_ascii=False))
+    return score
+
+
+def write_report_of(out: Path) -> Path:
+    """Writes the report of an output anew."""
+    job = _job_of(out)
+    return _report(job, out, score_output(job, out))
+
+
+def _job_of(out: Path) -> Job:
+    try:
+        spec = JobSpec.model_validate(read_job(out)["spec"])
+    except ValueError as error:
+        raise OutputError(f"{out}/job.json holds no spec this audiomill reads: {error}") from error
+    return assemble(spec)
+
+
+def _report(job: Job, out: Path, score: Score | None) -> Path:
+    sources = {source.source_id: source for source in read_inputs(out)}
+    notes = []
+    if job.spec.tokenize and job.spec.tokenize.engine == "small":
+        notes.append(
+            "The shards were made by the small tokenizer with seeded, untrained weights: their "
+            "codes follow the audio, but they do not decode to speech."
+        )
+    with Manifest(out).connect() as db:
+        return write_report(
+            db,
+            out,
+            job_name=job.spec.name,
+            score=score,
+            clip=clip_maker(job, sources),
+            notes=notes,
+        )
+
+
+def _print_end(
+    console: Console,
+    status: Status,
+    score: Score | None,
+    out: Path,
+    page: Path,
+    wall_s: float,
+    decoded_s: float,
+) -> None:
+    def say(line: str = "") -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    say()
+    say(status.to_text())
+    if score is not None:
+        say()
+        say(score.to_text())
+    say()
+    if decoded_s:
+        say(
+            f"this run: {wall_s:.0f} s wall, {decoded_s / wall_s:.2f} hours of audio per hour "
+            "(start and shards included)"
+        )
+    else:
+        say("this run: nothing was left to do")
+    say(f"tables   {out}/manifest, views in {out}/catalog.duckdb")
+    if status.shards:
+        say(f"shards   {out}/shards")
+    say(f"report   {page}")
+    say(f'ask      audiomill query {out} "SELECT reason, count(*) FROM segments GROUP BY 1"')

@@ -1,0 +1,53 @@
+"""Opens the tokenizer that a spec names; the only place that knows both pipeline and tokenizer."""
+
+from pathlib import Path
+
+from schemas.codes import FrameEncoder
+from schemas.errors import EngineMissingError, SpecError
+from schemas.job import TokenizeSpec
+
+ENGINES = ("small", "mimo")
+
+
+def check_tokenizer(spec: TokenizeSpec) -> None:
+    """Raises before anything starts when the tokenizer could not be opened on a worker."""
+    if spec.engine not in ENGINES:
+        raise SpecError(
+            f"tokenize.engine: there is no tokenizer {spec.engine!r} (there are: "
+            f"{', '.join(ENGINES)})"
+        )
+    if spec.engine == "small" and spec.model:
+        raise SpecError("tokenize.model: 'small' has no model folder; use engine: mimo for one")
+    if spec.engine == "mimo":
+        _check_folder(spec.model)
+
+
+def open_tokenizer(spec: TokenizeSpec, seed: int) -> FrameEncoder:
+    """The tokenizer of a spec, weights loaded, on the spec's device."""
+    if spec.engine == "small":
+        from tokenizer.small import small_tokenizer
+
+        return small_tokenizer(seed)
+    import torch
+
+    from tokenizer import Tokenizer
+
+    dtype = torch.bfloat16 if spec.device == "cuda" else torch.float32
+    return Tokenizer.from_pretrained(str(spec.model), device=spec.device, dtype=dtype)
+
+
+def _check_folder(model: str | None) -> None:
+    if model is None:
+        raise EngineMissingError(
+            "tokenize.model: engine 'mimo' needs the folder of a released tokenizer "
+            "(config.json, model.safetensors); download MiMo-Audio-Tokenizer and name its folder, "
+            "or use engine: small"
+        )
+    missing = [
+        name for name in ("config.json", "model.safetensors") if not (Path(model) / name).is_file()
+    ]
+    if missing:
+        raise EngineMissingError(
+            f"tokenize.model: {model!r} has no {' and no '.join(missing)}; download "
+            "MiMo-Audio-Tokenizer there, or use engine: small"
+        )

@@ -1,0 +1,1 @@
+"""The bundled language model that the shards exist for."""

@@ -1,0 +1,172 @@
+"""What a job would do, how it fits the machine, and about what it would take. Runs nothing."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.assemble import Job
+from pipeline.cost import cost_of
+from pipeline.fit import Cluster, Pool, fit, pool_sizes, stations_of
+from pipeline.inputs import fetched, list_inputs
+from pipeline.output import JOB_FILE, open_output
+from schemas.errors import AudiomillError, ItemError
+from schemas.source import Source
+
+PROBED = 48
+"""Headers looked at to guess hours; they are spread evenly over the inputs, ordered by name."""
+BYTES_PER_FRAME = 7.9
+"""Measured size of a shard, per codec frame of 8 codebooks."""
+FRAMES_PER_HOUR = 25 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """One stage of the plan."""
+
+    label: str
+    engine: str
+    kind: str
+    speed_x_real_time: float
+    hours: float
+    """Worker hours it would take, were nothing dropped before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job as it would run on this machine or cluster."""
+
+    name: str
+    output: str
+    inputs: int
+    pending: int
+    left_alone: int
+    gigabytes: float
+    audio_hours: float
+    """Of the pending inputs; from the headers of a sample."""
+    probed: int
+    stages: tuple[PlannedStage, ...]
+    stations: tuple[str, ...]
+    pools: tuple[Pool, ...]
+    cluster: Cluster
+    wall_hours: float
+    cost: float
+    currency: str
+    shard_gigabytes_at_most: float
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    def to_text(self) -> str:
+        """The plan for a person, one screen."""
+        lines = [
+            f"{self.name}: {self.pending} of {self.inputs} inputs to do, {self.gigabytes:.2f} GB, "
+            f"about {self.audio_hours:.2f} h of audio (from {self.probed} headers); "
+            f"{self.left_alone} other files left alone",
+            f"output: {self.output}",
+            "",
+            f"{'stage':<16}{'engine':<44}{'on':<5}{'x real time':>12}{'worker h':>10}",
+        ]
+        lines += [
+            f"{s.label:<16}{s.engine[:42]:<44}{s.kind:<5}{s.speed_x_real_time:>12.0f}{s.hours:>10.3f}"
+            for s in self.stages
+        ]
+        pools = ", ".join(
+            f"{p.size} {p.kind} actor{'s' if p.size > 1 else ''} of {p.num_cpus:g} CPU"
+            + (f" + {p.num_gpus:g} GPU" if p.num_gpus else "")
+            for p in self.pools
+        )
+        lines += [
+            "",
+            f"stations: {' | '.join(self.stations)}",
+            f"fit: {pools} on {self.cluster.where} ({self.cluster.num_cpus:g} CPUs, "
+            f"{self.cluster.num_gpus:g} GPUs, {self.cluster.memory_mb / 1024:.0f} GB)",
+            f"estimate: at most {_duration(self.wall_hours)}, {self.cost:.2f} {self.currency}, "
+            f"shards of up to {self.shard_gigabytes_at_most:.3f} GB",
+        ]
+        return "\n".join(lines)
+
+
+def plan_job(job: Job, cluster: Cluster) -> Plan:
+    """The plan; raises what `run` would raise before it starts. Touches nothing."""
+    listing = list_inputs(job.spec.inputs)
+    pools = fit(job, cluster)
+    out = Path(job.spec.output)
+    pending: Sequence[Source] = listing.sources
+    if (out / JOB_FILE).exists():
+        pending = open_output(job, listing).pending()
+    hours, probed = _audio_hours(pending)
+    sizes = pool_sizes(pools)
+    stages = []
+    busy: dict[str, float] = {}
+    for named in job.stages:
+        kind = named.stage.resources().kind
+        stage_hours = hours / named.stage.speed_x_real_time
+        busy[kind] = busy.get(kind, 0.0) + stage_hours
+        stages.append(
+            PlannedStage(
+                named.label,
+                named.stage.describe(),
+                kind,
+                named.stage.speed_x_real_time,
+                stage_hours,
+            )
+        )
+    wall_hours = max((busy[kind] / sizes[kind] for kind in busy if kind in sizes), default=0.0)
+    return Plan(
+        name=job.spec.name,
+        output=job.spec.output,
+        inputs=len(listing.sources),
+        pending=len(pending),
+        left_alone=listing.num_left_alone,
+        gigabytes=sum(s.size_bytes for s in pending) / 1e9,
+        audio_hours=hours,
+        probed=probed,
+        stages=tuple(stages),
+        stations=tuple(
+            f"[{station.kind}] {' > '.join(station.labels)}" for station in stations_of(job.stages)
+        ),
+        pools=pools,
+        cluster=cluster,
+        wall_hours=wall_hours,
+        cost=cost_of(pools, wall_hours * 3600, job.spec.cost),
+        currency=job.spec.cost.currency,
+        shard_gigabytes_at_most=(
+            hours * FRAMES_PER_HOUR * BYTES_PER_FRAME / 1e9 if job.spec.tokenize else 0.0
+        ),
+    )
+
+
+def _audio_hours(sources: Sequence[Source]) -> tuple[float, int]:
+    """Hours of audio, from the headers of a sample scaled by bytes; and how many were read."""
+    step = max(1, math.ceil(len(sources) / PROBED))
+    seconds = probed_bytes = 0.0
+    probed = 0
+    for source in sources[::step]:
+        found = _header_seconds(source)
+        if found is not None:
+            seconds += found
+            probed_bytes += source.size_bytes
+            probed += 1
+    if not probed_bytes:
+        return 0.0, probed
+    return seconds / probed_bytes * sum(s.size_bytes for s in sources) / 3600, probed
+
+
+def _header_seconds(source: Source) -> float | None:
+    import av
+
+    from stages.media import OPEN_OPTIONS
+
+    try:
+        with fetched(source) as path, av.open(str(path), options=OPEN_OPTIONS) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (ItemError, AudiomillError, av.FFmpegError, OSError):
+        return None
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h"

@@ -1,0 +1,16 @@
+"""Environment of every process of a job: one thread a worker, nothing phones home or downloads."""
+
+QUIET_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYANNOTE_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",
+}
+ONE_THREAD = {
+    # One core is one worker: libraries that start a thread per core would fight each other.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+WORKER_ENVIRONMENT = QUIET_ENVIRONMENT | ONE_THREAD

@@ -1,0 +1,58 @@
+"""Jobs made of toy stages, for tests of the engine, the commit and the resume."""
+
+from pathlib import Path
+
+from pipeline.assemble import Job, NamedStage, Pass
+from pipeline.fit import Pool
+from pipeline.inputs import Listing
+from pipeline.output import Output
+from pipeline.shards import ShardPlan
+from pipeline.worker import UnitResult
+from schemas.job import InputsSpec, JobSpec, RunSpec
+from tests.pipeline.toy_stages import ToyCut, ToyDecode, ToyScore
+
+
+def write_words(folder: Path, words: dict[str, str]) -> Path:
+    """Toy inputs: `name` to the word that says what becomes of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, word in words.items():
+        (folder / f"{name}.txt").write_text(f"{word} {name}")
+    return folder
+
+
+def toy_job(inputs: Path, out: Path, run: RunSpec | None = None) -> Job:
+    """A job over toy inputs: decode, segment, quality."""
+    spec = JobSpec(
+        name="toy",
+        inputs=InputsSpec(uri=str(inputs), include=["**/*.txt"]),
+        output=str(out),
+        stages={"decode": {}},
+        run=run or RunSpec(workers=2),
+    )
+    stages = (
+        NamedStage("decode", ToyDecode(ToyDecode.Spec())),
+        NamedStage("segment", ToyCut(ToyCut.Spec())),
+        NamedStage("quality", ToyScore(ToyScore.Spec())),
+    )
+    return Job(spec=spec, stages=stages, passes=(Pass(stages),))
+
+
+class Silent:
+    """A reporter that only remembers what it was told."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.units: list[UnitResult] = []
+        self.stop_after = stop_after
+
+    def listed(self, listing: Listing, output: Output) -> None: ...
+    def workers_up(self, pools: tuple[Pool, ...], seconds: float) -> None: ...
+    def sweep_begins(self, title: str, num_inputs: int) -> None: ...
+    def tokenizing(self, num_shards: int, num_segments: int) -> None: ...
+    def shard_done(self, plan: ShardPlan, num_frames: int) -> None: ...
+    def tick(self) -> None: ...
+    def say(self, line: str) -> None: ...
+
+    def unit_done(self, result: UnitResult) -> None:
+        self.units.append(result)
+        if self.stop_after is not None and len(self.units) >= self.stop_after:
+            raise KeyboardInterrupt
