@@ -1,7 +1,7 @@
 """One SQL statement over the committed tables, as a table, JSON, CSV or Parquet."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -38,16 +38,16 @@ def query(out: Path, sql: str) -> pa.Table:
                 f"wanted a statement that reads, found {statements[0].type.name}; the tables of "
                 "an output are never changed by hand"
             )
-        return _arrow(db.execute(statements[0]))
+        return _arrow(db, sql)
     except duckdb.Error as error:
         raise SpecError(f"the query failed: {' '.join(str(error).split())}") from error
     finally:
         db.close()
 
 
-def _arrow(relation: Any) -> pa.Table:
-    found = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
-    return found if isinstance(found, pa.Table) else found.read_all()
+def _arrow(db: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    found = db.sql(sql)
+    return pa.table(found.to_arrow_table()) if found is not None else pa.table({})
 
 
 def _quoted(path: Path) -> str:
