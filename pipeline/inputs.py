@@ -155,7 +155,7 @@ def _shown(path: str, base: Path) -> str:
 def _etag(path: str, info: dict[str, Any], local: bool) -> str:
     if local:
         return str(Path(path).stat().st_mtime_ns)
-    for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "created"):
+    for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified"):
         if info.get(key):
             return str(info[key]).strip('"')
     return ""
