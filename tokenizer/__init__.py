@@ -1,0 +1,7 @@
+"""Waveforms to codes and back: 24 kHz to 25 frames a second of residual codebooks."""
+
+from tokenizer.codec import Tokenizer
+from tokenizer.options import TokenizerOptions
+from tokenizer.small import small_tokenizer
+
+__all__ = ["Tokenizer", "TokenizerOptions", "small_tokenizer"]

@@ -1,0 +1,60 @@
+"""Residual vector quantisation: each codebook describes what the ones before it left over."""
+
+# Shapes: N rows, D width, K codebooks.
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from schemas.errors import TokenizerError
+from tokenizer.codebook import Codebook
+
+
+class _Level(nn.Module):
+    """Holds a codebook under the published checkpoint's name."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self._codebook = Codebook(size, width)
+
+
+class _Levels(nn.Module):
+    """Holds the levels under the published checkpoint's name."""
+
+    def __init__(self, sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Level(size, width) for size in sizes)
+
+
+class ResidualQuantizer(nn.Module):
+    """Vectors to codes and back, in float32 whatever the model's dtype."""
+
+    def __init__(self, sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.vq = _Levels(sizes, width)
+
+    @property
+    def codebooks(self) -> list[Codebook]:
+        return [level._codebook for level in self.vq.layers if isinstance(level, _Level)]
+
+    def encode(self, x_ND: Tensor, num_codebooks: int) -> Tensor:
+        """Codes `[N, K]` of the first `num_codebooks` codebooks; the others are not computed."""
+        rest_ND, codes = x_ND.float(), []
+        for codebook in self.codebooks[:num_codebooks]:
+            codes_N = codebook.nearest(rest_ND)
+            rest_ND = rest_ND - codebook.lookup(codes_N)
+            codes.append(codes_N)
+        return torch.stack(codes, dim=-1)
+
+    def decode(self, codes_NK: Tensor) -> Tensor:
+        """Sum of the vectors that the codes stand for, `[N, D]`; column k belongs to codebook k."""
+        books = self.codebooks
+        if codes_NK.shape[-1] > len(books):
+            raise TokenizerError(
+                f"codes have {codes_NK.shape[-1]} columns, wanted at most {len(books)}"
+            )
+        total_ND = books[0].lookup(codes_NK[:, 0])
+        for column in range(1, codes_NK.shape[-1]):
+            total_ND = total_ND + books[column].lookup(codes_NK[:, column])
+        return total_ND
