@@ -9,9 +9,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from pipeline.fit import Pool
 from pipeline.inputs import Listing
-from pipeline.output import Output
 from pipeline.shards import ShardPlan
 from pipeline.worker import UnitResult
+from schemas.source import Source
 
 LINE_EVERY_S = 10.0
 
@@ -48,8 +48,7 @@ class RunProgress:
         with self._progress:
             yield self
 
-    def listed(self, listing: Listing, output: Output) -> None:
-        pending = output.pending()
+    def listed(self, listing: Listing, pending: list[Source]) -> None:
         self._bytes_of = {s.source_id: s.size_bytes for s in pending}
         self.say(
             f"{len(listing.sources)} inputs ({len(pending)} to do), "

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from pipeline.report import write_report
 from rich.console import Console
 
 from jobs.assembly import assemble_spec
@@ -15,6 +14,7 @@ from pipeline.files import write_text
 from pipeline.manifest import Manifest
 from pipeline.output import read_inputs, read_job
 from pipeline.references import find_references
+from pipeline.report import write_report
 from pipeline.run import run_job
 from pipeline.score import score_manifest
 from pipeline.score_result import Score

@@ -97,7 +97,7 @@ def _check_order(stages: tuple[NamedStage, ...]) -> None:
     segment_columns = SEGMENTS.column_names
     known = WORKING_VALUES.keys() | RECORDINGS.column_names | segment_columns
     known |= SKETCHES.column_names
-    for named in stages:
+    for index, named in enumerate(stages):
         stage = named.stage
         unknown = (stage.reads | stage.writes) - known
         if unknown:
@@ -109,7 +109,7 @@ def _check_order(stages: tuple[NamedStage, ...]) -> None:
         if missing:
             raise SpecError(
                 f"stages.{named.label}: reads {_listed(missing)}, which no stage before it writes"
-                f"{_who_would(missing, stages)}"
+                f"{_who_would(missing, stages[index + 1 :])}"
             )
         if isinstance(stage, SegmentStage) and "spans" not in written:
             raise SpecError(
@@ -152,8 +152,8 @@ def _listed(names: frozenset[str] | set[str]) -> str:
     return ", ".join(repr(name) for name in sorted(names))
 
 
-def _who_would(missing: frozenset[str] | set[str], stages: tuple[NamedStage, ...]) -> str:
-    later = [n.label for n in stages if n.stage.writes & missing]
+def _who_would(missing: frozenset[str] | set[str], after: tuple[NamedStage, ...]) -> str:
+    later = [n.label for n in after if n.stage.writes & missing]
     if later:
         return f"; {later[0]!r} does, move it up"
-    return "; see what each engine writes with 'audiomill doctor' or in stages/README.md"
+    return "; stages/README.md says which stage writes what"

@@ -36,17 +36,14 @@ class Output:
         return [source for source in self.sources if source.source_id not in ended]
 
 
-def open_output(job: Job, listing: Listing, *, fresh: bool = False) -> Output:
-    """The job's output folder, made or found again; raises `OutputError` when it is not ours.
+def find_output(job: Job, listing: Listing) -> Output | None:
+    """The job's output folder, or None if there is nothing yet. Touches nothing.
 
-    Nothing is touched when it is refused.
+    Raises `OutputError` when what is there belongs to another job or to somebody else.
     """
     out = Path(job.spec.output)
-    if fresh and out.exists():
-        clear(out)
-    job_file = out / JOB_FILE
-    if job_file.exists():
-        _check_same_job(job, job_file)
+    if (out / JOB_FILE).exists():
+        _check_same_job(job, out / JOB_FILE)
         sources = read_inputs(out)
         _check_same_inputs(out, sources, listing.sources)
         return Output(out, Manifest(out), sources)
@@ -54,20 +51,29 @@ def open_output(job: Job, listing: Listing, *, fresh: bool = False) -> Output:
         raise OutputError(
             f"output {str(out)!r} is not empty and holds no audiomill job; name another folder"
         )
+    return None
+
+
+def begin_output(job: Job, listing: Listing) -> Output:
+    """Makes the job's output folder, which `find_output` found to be free."""
+    out = Path(job.spec.output)
     out.mkdir(parents=True, exist_ok=True)
     write_inputs(out, listing.sources)
     manifest = Manifest.create(out)
     # Last, so that a folder with a job file is a whole one.
-    write_text(job_file, json.dumps(job_record(job), indent=2, ensure_ascii=False))
+    write_text(out / JOB_FILE, json.dumps(job_record(job), indent=2, ensure_ascii=False))
     return Output(out, manifest, listing.sources)
 
 
-def clear(out: Path) -> None:
-    """Removes what a job wrote; refuses a folder that holds no job."""
-    if not (out / JOB_FILE).exists():
-        if out.is_dir() and not any(out.iterdir()):
-            return
+def check_clearable(out: Path) -> None:
+    """Refuses to start over in a folder that holds something, but no job."""
+    if out.exists() and not (out / JOB_FILE).exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"--fresh: {str(out)!r} holds no audiomill job, so nothing was removed")
+
+
+def clear(out: Path) -> None:
+    """Removes what a job wrote, and nothing else."""
+    check_clearable(out)
     # The job file goes first: what is half removed must not look like a job.
     for name in OURS:
         path = out / name

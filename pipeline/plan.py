@@ -4,13 +4,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from pipeline.assemble import Job
 from pipeline.cost import cost_of
 from pipeline.fit import Cluster, Pool, fit, pool_sizes, stations_of
 from pipeline.inputs import fetched, list_inputs
-from pipeline.output import JOB_FILE, open_output
+from pipeline.output import find_output
 from schemas.errors import AudiomillError, ItemError
 from schemas.source import Source
 
@@ -92,10 +91,8 @@ def plan_job(job: Job, cluster: Cluster) -> Plan:
     """The plan; raises what `run` would raise before it starts. Touches nothing."""
     listing = list_inputs(job.spec.inputs)
     pools = fit(job, cluster)
-    out = Path(job.spec.output)
-    pending: Sequence[Source] = listing.sources
-    if (out / JOB_FILE).exists():
-        pending = open_output(job, listing).pending()
+    output = find_output(job, listing)
+    pending: Sequence[Source] = output.pending() if output else listing.sources
     hours, probed = _audio_hours(pending)
     sizes = pool_sizes(pools)
     stages = []

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.assemble import Job
@@ -17,13 +18,14 @@ from pipeline.cost import cost_of
 from pipeline.engine import Engine
 from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
-from pipeline.output import Output, open_output
+from pipeline.output import Output, begin_output, check_clearable, clear, find_output
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan
 from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_duplicates
 from pipeline.tokenize import ask_fingerprint, missing_shards, write_shards
 from pipeline.worker import OpenTokenizer, UnitResult, add_clocks
 from schemas.ids import digest
+from schemas.source import Source
 
 RECORDED_PACKAGES = (
     *("audiomill", "torch", "torchaudio", "av", "ray", "pyarrow", "deltalake", "duckdb"),
@@ -34,7 +36,7 @@ RECORDED_PACKAGES = (
 class Reporter(Protocol):
     """Who is told how a run is going."""
 
-    def listed(self, listing: Listing, output: Output) -> None: ...
+    def listed(self, listing: Listing, pending: list[Source]) -> None: ...
     def workers_up(self, pools: tuple[Pool, ...], seconds: float) -> None: ...
     def sweep_begins(self, title: str, num_inputs: int) -> None: ...
     def unit_done(self, result: UnitResult) -> None: ...
@@ -77,16 +79,26 @@ def run_job(
     KeyboardInterrupt passes through after the workers are gone and the run is recorded.
     """
     listing = list_inputs(job.spec.inputs)
-    output = open_output(job, listing, fresh=fresh)
-    reporter.listed(listing, output)
+    out = Path(job.spec.output)
+    output = None
+    if fresh:
+        check_clearable(out)
+    else:
+        output = find_output(job, listing)
     record = RunRecord()
-    if _nothing_to_do(output, job):
+    if output and _nothing_to_do(output, job):
+        reporter.listed(listing, [])
         record.ending = "finished"
         write_catalog(output.manifest)
         return record
-    engine = Engine(job, output.out, open_tokenizer, address)
+    engine = Engine(job, out, open_tokenizer, address)
     try:
         with engine:
+            # Only now, when it is known that the job can run here, is anything touched.
+            if fresh:
+                clear(out)
+            output = output or begin_output(job, listing)
+            reporter.listed(listing, output.pending())
             record.workers = engine.num_workers
             reporter.workers_up(engine.pools, time.perf_counter() - record.started)
             _run(engine, output, record, reporter)
@@ -96,7 +108,7 @@ def run_job(
         raise
     finally:
         record.wall_s = time.perf_counter() - record.started
-        if engine.pools:  # it got as far as doing something
+        if output is not None:
             _commit_run(job, engine, output, record)
             write_catalog(output.manifest)
     return record

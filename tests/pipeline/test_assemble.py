@@ -57,7 +57,7 @@ def test_duplicates_split_the_job_in_two_sweeps_and_only_the_waveform_is_made_ag
         (moved("diarize", "vad"), "'speech', which no stage before it writes; 'vad' does, move"),
         (without("quality"), "stages.filter: reads 'snr_db', which no stage before it writes"),
         (moved("asr", "segment"), "no stage before it cuts any; put 'segment' before it"),
-        (without("decode"), "reads 'audio', which no stage before it writes; 'normalize'"),
+        (without("decode"), "stages.normalize: reads 'audio', which no stage before it writes"),
         ({**CHAIN, "vat": {}}, "there is no stage 'vat'; did you mean 'vad'?"),
         ({**CHAIN, "asr": {"engine": "wisper"}}, "stages.asr: there is no engine 'wisper'"),
         ({**CHAIN, "vad": {"treshold": 1}}, "stages.vad.treshold: unknown key; did you mean"),

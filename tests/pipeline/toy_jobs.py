@@ -5,10 +5,10 @@ from pathlib import Path
 from pipeline.assemble import Job, NamedStage, Pass
 from pipeline.fit import Pool
 from pipeline.inputs import Listing
-from pipeline.output import Output
 from pipeline.shards import ShardPlan
 from pipeline.worker import UnitResult
 from schemas.job import InputsSpec, JobSpec, RunSpec
+from schemas.source import Source
 from tests.pipeline.toy_stages import ToyCut, ToyDecode, ToyScore
 
 
@@ -44,7 +44,7 @@ class Silent:
         self.units: list[UnitResult] = []
         self.stop_after = stop_after
 
-    def listed(self, listing: Listing, output: Output) -> None: ...
+    def listed(self, listing: Listing, pending: list[Source]) -> None: ...
     def workers_up(self, pools: tuple[Pool, ...], seconds: float) -> None: ...
     def sweep_begins(self, title: str, num_inputs: int) -> None: ...
     def tokenizing(self, num_shards: int, num_segments: int) -> None: ...
