@@ -67,7 +67,7 @@ class ThresholdFilter(SegmentStage):
     Spec: ClassVar[type[StageSpec]] = FilterSpec
     reads: ClassVar[frozenset[str]] = frozenset()
     writes: ClassVar[frozenset[str]] = frozenset()
-    speed_x_real_time: ClassVar[float] = 1_000_000.0
+    speed_x_real_time: ClassVar[float] = 250_000.0
 
     def __init__(self, spec: FilterSpec) -> None:
         super().__init__(spec)

@@ -1,0 +1,1 @@
+"""How much a segment converses, tells and argues, as scores from 0 to 5."""
