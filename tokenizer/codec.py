@@ -186,17 +186,21 @@ class Tokenizer:
         return [torch.cat(clip) for clip in parts]
 
     @torch.inference_mode()
-    def decode(self, codes: Sequence[Tensor]) -> list[Tensor]:
+    def decode(self, codes: Sequence[Tensor], *, as_padded_batch: bool = False) -> list[Tensor]:
         """Samples of each clip's codes `[frames, codebooks]`, float32 on the host, in order.
 
         Each is `frames * samples_per_frame` long and as if decoded alone. Clips longer than a
         segment are decoded segment by segment and joined, as the published tool does. The columns
-        are the first codebooks, as many as there are.
+        are the first codebooks, as many as there are. `as_padded_batch` gives what the published
+        model makes of all clips as one zero-padded batch: uncut, and each as long as the longest.
         """
         checked = [
             check_codes(clip, self.codebook_sizes, f"clip {index}")
             for index, clip in enumerate(codes)
         ]
+        if as_padded_batch and checked:
+            vectors = [self.dequantize(clip) for clip in checked]
+            return self.decode_vectors(vectors, as_padded_batch=True)
         segment = max(1, self.options.segment_hops // self.spec.hops_per_frame)
         pieces = [
             (index, piece) for index, clip in enumerate(checked) for piece in clip.split(segment)

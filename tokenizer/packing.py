@@ -142,9 +142,12 @@ def with_zero_row(rows: Tensor) -> Tensor:
 
 
 def _cut(num_rows: int, sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    largest, tiles, first = sizes[-1], [], 0
-    while num_rows - first > largest:
-        tiles.append((first, first + largest))
-        first += largest
-    rest = next(size for size in sizes if size >= num_rows - first)
-    return (*tiles, (first, first + rest))
+    """Largest tiles first; only the last one, of the smallest size that ends it, is not full."""
+    tiles, first = [], 0
+    for size in reversed(sizes):
+        while num_rows - first >= size:
+            tiles.append((first, first + size))
+            first += size
+    if first < num_rows or not tiles:
+        tiles.append((first, first + sizes[0]))
+    return tuple(tiles)

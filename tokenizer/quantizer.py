@@ -3,12 +3,27 @@
 # Shapes: N rows, D width, K codebooks.
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from schemas.errors import TokenizerError
 from tokenizer.codebook import Codebook
+from tokenizer.codebook_learning import LearningSpec, initialise, update
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """What one training batch became."""
+
+    vectors: Tensor
+    """`[N, D]`; their gradient is passed on to the input unchanged."""
+    codes: Tensor
+    """`[N, K]`."""
+    commitment_loss: Tensor
+    """Mean over the codebooks of the squared distance to the chosen entries."""
 
 
 class _Level(nn.Module):
@@ -46,6 +61,40 @@ class ResidualQuantizer(nn.Module):
             rest_ND = rest_ND - codebook.lookup(codes_N)
             codes.append(codes_N)
         return torch.stack(codes, dim=-1)
+
+    def learn(
+        self,
+        x_ND: Tensor,
+        spec: LearningSpec,
+        *,
+        num_codebooks: int | None = None,
+        random: torch.Generator | None = None,
+    ) -> "Learning":
+        """Quantise a training batch and, in training mode, move the codebooks afterwards.
+
+        Codebooks that were never set are initialised from the batch first, in either mode.
+        Gradients pass straight through to `x_ND`; of the commitment losses only the first
+        codebook's reaches it, because a level's leftover no longer depends on its input.
+        """
+        rest_ND, total_ND = x_ND.float(), torch.zeros_like(x_ND, dtype=torch.float32)
+        codes, losses = [], []
+        for codebook in self.codebooks[:num_codebooks]:
+            if not bool(codebook.inited):
+                initialise(codebook, rest_ND.detach(), random)
+            codes_N = codebook.nearest(rest_ND.detach())
+            chosen_ND = codebook.lookup(codes_N)
+            if self.training:
+                update(codebook, rest_ND.detach(), codes_N, spec, random)
+            losses.append(functional.mse_loss(rest_ND, chosen_ND))
+            straight_ND = rest_ND + (chosen_ND - rest_ND).detach()
+            rest_ND = rest_ND - straight_ND
+            total_ND = total_ND + straight_ND
+            codes.append(codes_N)
+        return Learning(
+            vectors=total_ND.to(x_ND.dtype),
+            codes=torch.stack(codes, dim=-1),
+            commitment_loss=torch.stack(losses).mean(),
+        )
 
     def decode(self, codes_NK: Tensor) -> Tensor:
         """Sum of the vectors that the codes stand for, `[N, D]`; column k belongs to codebook k."""

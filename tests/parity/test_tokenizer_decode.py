@@ -84,8 +84,7 @@ def test_a_padded_batch_decodes_to_the_published_padded_batch(
     clips = golden["batch/codes"].T.split(golden["batch/code_lens"].tolist())
     all_levels = torch.cat([tokenizer.dequantize(clip) for clip in clips])
     assert distance(all_levels, golden["batch/deq_packed"]) < 1e-4
-    vectors = [tokenizer.dequantize(clip[:, :8]) for clip in clips]
-    decoded = tokenizer.decode_vectors(vectors, as_padded_batch=True)
+    decoded = tokenizer.decode([clip[:, :8] for clip in clips], as_padded_batch=True)
     for samples, wanted in zip(decoded, golden["batch/dec8"], strict=True):
         assert distance(samples, wanted[0]) < 1e-4
 
