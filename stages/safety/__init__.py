@@ -1,0 +1,1 @@
+"""What in a segment is unsafe or personal, and where it is said."""
