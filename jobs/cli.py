@@ -105,6 +105,57 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(run_doctor(as_json))
 
 
+tokenizer_app = typer.Typer(help="Audio files to codes and back.", no_args_is_help=True)
+app.add_typer(tokenizer_app, name="tokenizer")
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="Folder of a released tokenizer; without one, the small untrained one."),
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+@tokenizer_app.command("encode")
+def tokenizer_encode(
+    source: Annotated[str, typer.Argument(metavar="AUDIO", help="A file, a folder or a glob.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the codes.")],
+    model: Model = None,
+    device: Device = "cpu",
+    codebooks: Annotated[int, typer.Option(min=1, max=32, help="RVQ layers to keep.")] = 8,
+) -> None:
+    """Turn audio files into codes, one NAME.codes.safetensors each.
+
+    Example: audiomill tokenizer encode recordings -o codes --model models/MiMo-Audio-Tokenizer
+    """
+    from jobs.tokenizer_command import encode, tokenizer_spec
+
+    num_encoded, failed = encode(source, out, tokenizer_spec(model, device, codebooks))
+    print(f"{num_encoded} encoded into {out}")
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(3)
+
+
+@tokenizer_app.command("decode")
+def tokenizer_decode(
+    source: Annotated[
+        str, typer.Argument(metavar="CODES", help="A codes file, a folder of them, or SHARD:ROW.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or NAME.wav.")],
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """Turn codes back into WAV files.
+
+    Example: audiomill tokenizer decode out/demo/shards/shard-000000-0123.parquet:3 -o x.wav
+    """
+    from jobs.tokenizer_command import decode, tokenizer_spec
+
+    for path in decode(source, out, tokenizer_spec(model, device, 8)):
+        print(path)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     # Before any engine is imported: nothing phones home, nothing is fetched behind one's back.

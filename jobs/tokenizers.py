@@ -1,10 +1,13 @@
 """Opens the tokenizer that a spec names; the only place that knows both pipeline and tokenizer."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schemas.codes import FrameEncoder
 from schemas.errors import EngineMissingError, SpecError
 from schemas.job import TokenizeSpec
+
+if TYPE_CHECKING:  # torch is heavy, and most commands open no tokenizer
+    from tokenizer import Tokenizer
 
 ENGINES = ("small", "mimo")
 
@@ -22,18 +25,18 @@ def check_tokenizer(spec: TokenizeSpec) -> None:
         _check_folder(spec.model)
 
 
-def open_tokenizer(spec: TokenizeSpec, seed: int) -> FrameEncoder:
+def open_tokenizer(spec: TokenizeSpec) -> "Tokenizer":
     """The tokenizer of a spec, weights loaded, on the spec's device."""
     if spec.engine == "small":
         from tokenizer.small import small_tokenizer
 
-        return small_tokenizer(seed)
+        return small_tokenizer()
     import torch
 
-    from tokenizer import Tokenizer
+    from tokenizer import Tokenizer as Released
 
     dtype = torch.bfloat16 if spec.device == "cuda" else torch.float32
-    return Tokenizer.from_pretrained(str(spec.model), device=spec.device, dtype=dtype)
+    return Released.from_pretrained(str(spec.model), device=spec.device, dtype=dtype)
 
 
 def _check_folder(model: str | None) -> None:

@@ -46,6 +46,7 @@ def sketch_rows(items: Iterable[ItemState]) -> list[Row]:
         {
             **_ids(item),
             "uri": item.source.uri,
+            "size_bytes": item.source.size_bytes,
             "decoded_s": item.values["decoded_s"],
             "sketch": [int(value) for value in item.values["sketch"]],
             "fingerprint_engine": item.values.get("fingerprint_engine"),

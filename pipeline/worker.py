@@ -22,8 +22,8 @@ from schemas.job import TokenizeSpec
 from schemas.source import Source
 from stages.base import RecordingStage
 
-OpenTokenizer = Callable[[TokenizeSpec, int], FrameEncoder]
-"""Spec and seed to a tokenizer; handed in by `jobs/`, because this room knows no tokenizer."""
+OpenTokenizer = Callable[[TokenizeSpec], FrameEncoder]
+"""Spec to a tokenizer; handed in by `jobs/`, because this room knows no tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ class Worker:
         if self._tokenizer is None:
             if self._open_tokenizer is None:
                 raise RuntimeError("no tokenizer was handed in")
-            self._tokenizer = self._open_tokenizer(self._tokenize_spec(), self._job.spec.seed)
+            self._tokenizer = self._open_tokenizer(self._tokenize_spec())
         return self._tokenizer
 
 

@@ -12,6 +12,7 @@ SKETCHES = Table(
     columns=(
         Column("source_id", pa.string(), "the input", False),
         Column("uri", pa.string(), "where the input lies", False),
+        Column("size_bytes", pa.int64(), "size of the input in bytes", False),
         Column("recording_id", pa.string(), "digest of the bytes", False),
         Column("decoded_s", pa.float64(), "seconds that came out of the decoder", False),
         Column(
