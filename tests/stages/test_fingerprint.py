@@ -15,8 +15,8 @@ from stages.fingerprint import RATE_HZ, landmarks, sketch
 def babble(seed: int, seconds: float = 12.0) -> Waveform:
     """Speech-like sound: syllables of wandering harmonics with pauses between them."""
     rng = np.random.default_rng(seed)
-    parts = []
-    while sum(len(p) for p in parts) < seconds * RATE_HZ:
+    parts: list[np.ndarray[Any, np.dtype[Any]]] = []
+    while np.sum([len(p) for p in parts]) < seconds * RATE_HZ:
         time_s = np.arange(int(rng.uniform(0.08, 0.3) * RATE_HZ)) / RATE_HZ
         pitch = rng.uniform(90, 250) * (1 + rng.uniform(-0.3, 0.3) * time_s)
         phase = 2 * np.pi * np.cumsum(pitch) / RATE_HZ
