@@ -11,6 +11,7 @@ from jobs.tokenizers import open_tokenizer
 from pipeline.assemble import Job, assemble
 from pipeline.clips import clip_maker
 from pipeline.files import write_text
+from pipeline.inputs import list_inputs
 from pipeline.manifest import Manifest
 from pipeline.output import read_inputs, read_job
 from pipeline.references import find_references
@@ -32,6 +33,10 @@ def run_spec(
 ) -> int:
     """Runs or resumes a job; returns the exit code."""
     job = assemble_spec(path, overrides)
+    if job.spec.references is not None:
+        # Read before the run as well, so that a broken reference is not found hours later.
+        uris = [source.uri for source in list_inputs(job.spec.inputs).sources]
+        find_references(Path(job.spec.references), uris)
     out = Path(job.spec.output)
     progress = RunProgress(console)
     try:
