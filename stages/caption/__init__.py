@@ -1,0 +1,1 @@
+"""How a segment sounds: measured attributes, and captions in English and Chinese."""
