@@ -1,0 +1,101 @@
+"""Channels to one channel, without losing a voice to a dead or a phase-inverted channel."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.codes import Waveform
+
+DEAD_BELOW_DB = -60.0
+"""A channel this far below the loudest one carries nothing but its own noise floor."""
+CANCELS_BELOW_DB = -10.0
+"""Mix power against what independent channels would give. In phase is above 0, inverted far below;
+two different voices are 0. Ten decibels leave room for partly inverted stereo."""
+LARGEST_SAMPLE = 2.0**31
+"""Float files hold [-1, 1], by mistake sometimes integers; anything larger is no sample."""
+
+Channels = npt.NDArray[np.float32]
+"""Shape `[num_channels, num_samples]`."""
+
+
+def to_float(samples: npt.NDArray[np.generic], num_channels: int) -> Channels:
+    """Decoder output (planar `[channels, n]` or interleaved `[1, n * channels]`) as float32.
+
+    Integers are scaled by their full range, floats are taken as they are. A copy, or a view where
+    nothing had to change.
+    """
+    if samples.shape[0] != num_channels:
+        samples = samples.reshape(-1, num_channels).T
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        full_scale = np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
+        return samples.astype(np.float32) / full_scale
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf, seen below
+        return samples.astype(np.float32, copy=False)
+
+
+@dataclass
+class MonoMix:
+    """A mono mix that grows chunk by chunk, with what is needed to judge it afterwards.
+
+    With `only_channel` it takes that channel instead of the mean.
+    """
+
+    num_channels: int
+    only_channel: int | None = None
+    num_samples: int = 0
+    num_nonfinite: int = 0
+    channel_energy: npt.NDArray[np.float64] = field(init=False)
+    mix_energy: float = 0.0
+    _chunks: list[Waveform] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.channel_energy = np.zeros(self.num_channels)
+
+    def add(self, channels: Channels) -> None:
+        """Takes a chunk; samples that are NaN, infinite or absurdly large become 0 and count."""
+        # One reduction instead of a mask: the peak is NaN or too large if any sample is.
+        peak = max(float(channels.max()), -float(channels.min()))
+        if not peak <= LARGEST_SAMPLE:
+            wrong = ~(np.abs(channels) <= LARGEST_SAMPLE)
+            self.num_nonfinite += int(wrong.any(axis=0).sum())
+            channels = np.where(wrong, np.float32(0), channels)
+        if self.num_channels == 1:
+            mono = channels[0]
+        else:
+            self.channel_energy += np.einsum("cn,cn->c", channels, channels, dtype=np.float64)
+            if self.only_channel is None:
+                mono = channels.mean(axis=0, dtype=np.float32)
+            else:
+                mono = channels[self.only_channel]
+            self.mix_energy += float(np.einsum("n,n->", mono, mono, dtype=np.float64))
+        self._chunks.append(np.ascontiguousarray(mono))
+        self.num_samples += mono.shape[0]
+
+    def better_channel(self) -> int | None:
+        """The loudest channel, where the mean of them all cancels itself out; else None."""
+        if self.num_channels == 1 or self.only_channel is not None:
+            return None
+        independent = float(self.channel_energy.sum()) / self.num_channels**2
+        if self.mix_energy >= independent * 10 ** (CANCELS_BELOW_DB / 10):
+            return None
+        return int(self.channel_energy.argmax())
+
+    def finish(self) -> tuple[Waveform, str]:
+        """The mono samples, and how they were made: `mono`, `mean` or `channel:N`.
+
+        Dead channels do not dilute the mean: it is taken over those that live.
+        """
+        mono = np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.float32)
+        self._chunks = []
+        if self.num_channels == 1:
+            return mono, "mono"
+        if self.only_channel is not None:
+            return mono, f"channel:{self.only_channel}"
+        floor = self.channel_energy.max() * 10 ** (DEAD_BELOW_DB / 10)
+        live = np.flatnonzero(self.channel_energy > floor)
+        if 0 < live.size < self.num_channels:
+            mono *= np.float32(self.num_channels / live.size)
+        return mono, f"channel:{live[0]}" if live.size == 1 else "mean"
