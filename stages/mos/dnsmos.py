@@ -41,7 +41,10 @@ class Dnsmos(SegmentStage):
 
     The networks and the calibration are those of the package `speechmos`, run without its hop of
     1 s, which computes everything nine times. A segment's score is the mean over its windows; one
-    shorter than a window is repeated to fill it, as speechmos does.
+    shorter than a window is repeated to fill it, as speechmos does. Against a hop of 1 s, over 29
+    stretches of 10 to 30 s of speech, noise and music, the default differs by 0.03 (speech), 0.08
+    (background), 0.05 (overall) and 0.04 (P.808) on average, by 0.23 at most, at correlations of
+    0.995 and more; it takes a window for 9 s instead of nine.
     """
 
     name: ClassVar[str] = "mos"
