@@ -4,11 +4,13 @@ Exit codes: 0 done; 1 a bug (with its traceback); 2 what was asked for cannot be
 what and how to mend it); 3 finished, with more failed inputs than the spec allows; 130 interrupted.
 """
 
+import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -183,5 +185,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(result) if isinstance(result, int) else 0
 
 
+def entry_point() -> NoReturn:
+    """The installed command: runs `main` and ends the process with its exit code.
+
+    It leaves without the interpreter's own tear-down, because DuckDB 2.0's binding prints a page of
+    harmless leak warnings there once Ray was started in the same process.
+    """
+    code = 1
+    try:
+        code = main()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 1
+    except BaseException:  # noqa: BLE001  (a bug: its traceback, then exit code 1)
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point()
