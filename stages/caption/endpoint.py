@@ -90,7 +90,7 @@ class EndpointCaption(EndpointStage):
     def _question(
         self, segment: Segment, columns: Mapping[str, Any], facts: Facts
     ) -> Question[CaptionAnswer]:
-        figures = {name: segment.values[name] for name in READS} | columns
+        figures = {name: segment.values[name] for name in READS} | dict(columns)
         material = {
             "facts": dict(facts),
             "scales": {attribute: list(SCALES[attribute].levels) for attribute in facts},
