@@ -91,7 +91,7 @@ class RunProgress:
             self._line(self._figures())
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _new_task(self) -> None:
         if self._task is not None:

@@ -62,7 +62,7 @@ class RunRecord:
     def count(self, result: UnitResult) -> None:
         add_clocks(self.clocks, result.clocks)
         self.inputs += sum(result.num_by_outcome.values())
-        self.decoded_s += result.decoded_s if result.num_by_outcome else 0.0
+        self.decoded_s += result.ended_s
 
 
 def run_job(

@@ -182,6 +182,7 @@ def _commit_items(output: Output, unit_id: str, items: list[ItemState], on_unit:
                 num_segments=0,
                 num_kept=0,
                 decoded_s=0.0,
+                ended_s=sum(row.get("decoded_s") or 0.0 for row in rows["recordings"]),
                 kept_s=0.0,
             )
         )

@@ -56,6 +56,8 @@ class UnitResult:
     num_segments: int
     num_kept: int
     decoded_s: float
+    ended_s: float
+    """Decoded seconds of the inputs that came to their end in this unit."""
     kept_s: float
 
 
@@ -132,6 +134,7 @@ class Worker:
             num_segments=len(rows["segments"]),
             num_kept=sum(row["verdict"] == "kept" for row in rows["segments"]),
             decoded_s=sum(item.values.get("decoded_s") or 0.0 for item in items),
+            ended_s=sum(row.get("decoded_s") or 0.0 for row in rows["recordings"]),
             kept_s=sum(row["kept_s"] for row in rows["recordings"]),
         )
 
