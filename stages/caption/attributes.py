@@ -40,7 +40,7 @@ class AttributeCaption(SegmentStage):
     Spec: ClassVar[type[StageSpec]] = AttributeCaptionSpec
     reads: ClassVar[frozenset[str]] = READS
     writes: ClassVar[frozenset[str]] = MEASURED | CAPTIONS
-    speed_x_real_time: ClassVar[float] = 120.0
+    speed_x_real_time: ClassVar[float] = 300.0
 
     def describe(self) -> str:
         return f"attribute-captions 1 grammar-{grammar_digest()}"

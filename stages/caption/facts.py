@@ -34,10 +34,10 @@ SCALES: Mapping[str, Scale] = {
         "voice", "pitch_hz", (95, 140, 190, 270), ("very_low", "low", "medium", "high", "very_high")
     ),
     "brightness": Scale("voice", "spectral_tilt_db", (-13, -4), ("dark", "balanced", "bright")),
-    "pace": Scale("style", "syllables_per_s", (3.0, 5.4), ("slow", "moderate", "fast")),
+    "pace": Scale("style", "syllables_per_s", (2.8, 4.7), ("slow", "moderate", "fast")),
     "intonation": Scale("style", "pitch_range_st", (3.5, 9), ("flat", "natural", "lively")),
     "loudness": Scale("style", "loudness_range_db", (8, 16), ("even", "ordinary", "varied")),
-    "pauses": Scale("style", "speech_ratio", (0.6, 0.9), ("many", "some", "few")),
+    "pauses": Scale("style", "speech_ratio", (0.7, 0.97), ("many", "some", "few")),
     "noise": Scale("scene", "snr_db", (8, 18, 32), ("loud", "some", "little", "none")),
     "room": Scale("scene", "rt60_s", (0.3, 0.6, 1.0), ("dry", "ordinary", "live", "hall")),
     "band": Scale("scene", "bandwidth_hz", (4500, 7000), ("telephone", "narrow", "wide")),

@@ -71,7 +71,7 @@ class EndpointSafety(EndpointStage):
     reads: ClassVar[frozenset[str]] = RuleSafety.reads
     writes: ClassVar[frozenset[str]] = RuleSafety.writes
     # Eight requests in flight, ten seconds a segment, one second an answer; the client alone
-    # does several thousand.
+    # does more than a thousand.
     speed_x_real_time: ClassVar[float] = 80.0
 
     def __init__(self, spec: EndpointSafetySpec) -> None:

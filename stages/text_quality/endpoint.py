@@ -42,7 +42,7 @@ class EndpointTextQuality(EndpointStage):
     reads: ClassVar[frozenset[str]] = FeatureTextQuality.reads
     writes: ClassVar[frozenset[str]] = FeatureTextQuality.writes
     # Eight requests in flight, ten seconds a segment, one second an answer; the client alone
-    # does several thousand.
+    # does more than a thousand.
     speed_x_real_time: ClassVar[float] = 80.0
     batch_by: ClassVar[Literal["padded_seconds", "recording"]] = "recording"
 
