@@ -1,0 +1,46 @@
+"""The committed specs: every one parses, and every parameter in it exists."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.assemble import assemble
+from pipeline.spec_file import load_job
+from stages.registry import stage_class
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+SPECS = sorted(path for path in JOBS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.name)
+def test_a_committed_spec_parses_and_its_parameters_exist(path: Path) -> None:
+    spec = load_job(path)
+    for label, raw in spec.stages.items():
+        parameters = dict(raw)
+        cls = stage_class(label.partition("@")[0], parameters.pop("engine", None))
+        cls.Spec.model_validate(parameters)
+
+
+def test_the_demo_runs_on_a_fresh_machine_and_uses_every_embedded_stage() -> None:
+    job = assemble(load_job(JOBS / "demo.yaml"))
+    assert [named.label for named in job.stages] == [
+        *("decode", "normalize", "fingerprint", "duplicates", "vad", "diarize", "segment"),
+        *("quality", "mos", "asr", "text_quality", "caption", "safety", "filter"),
+    ]
+    assert all(named.stage.resources().num_gpus == 0 for named in job.stages)
+
+
+def test_specs_name_the_schema_that_editors_check_them_with() -> None:
+    for path in SPECS:
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first == "# yaml-language-server: $schema=job.schema.json", path.name
+
+
+def test_cluster_files_are_yaml_and_start_the_command_that_there_is() -> None:
+    files = sorted((JOBS / "cluster").glob("*.yaml"))
+    assert len(files) == 2
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert yaml.safe_load(text)
+        assert "--address auto" in text
