@@ -37,7 +37,7 @@ def load_model(
     """
     spec = TokenizerSpec.read(folder / CONFIG_NAME)
     path = folder / WEIGHTS_NAME
-    model = TokenizerModel(spec)
+    model = TokenizerModel.without_storage(spec)
     wanted = model.state_dict()
     header, data_start = _read_header(path)
     _check_layout(path, header, wanted)

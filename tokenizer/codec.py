@@ -179,11 +179,12 @@ class Tokenizer:
                 tiling=self._tiling(self._encoder_tiling),
                 as_padded_batch=self.options.reference_padding,
             )
-            codes = self.model.encoder.codes(features, num_codebooks)
-            sizes = [part.shape[0] for part in codes]
-            for (index, _), part in zip(batch, torch.cat(codes).cpu().split(sizes), strict=True):
-                parts[index].append(part)
-        return [torch.cat(clip) for clip in parts]
+            for (index, _), codes_TK in zip(
+                batch, self.model.encoder.codes(features, num_codebooks), strict=True
+            ):
+                parts[index].append(codes_TK)
+        # Fetched only now, so that a device has the next pack waiting while it works on this one.
+        return [torch.cat(clip).cpu() for clip in parts]
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], *, as_padded_batch: bool = False) -> list[Tensor]:

@@ -390,10 +390,16 @@ def _window(config: Mapping[str, Any], part: str) -> tuple[int, int]:
 def _codebook_sizes(config: Mapping[str, Any]) -> tuple[int, ...]:
     count = _integer(config, "num_quantizers")
     sizes = config["codebook_size"]
-    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+    sizes = [sizes] if isinstance(sizes, int) else sizes
+    _require(
+        isinstance(sizes, list) and all(type(size) is int for size in sizes),
+        "codebook_size",
+        sizes,
+        "an integer or a list of integers",
+    )
     _require(1 <= len(sizes) <= count, "codebook_size", sizes, f"1 to {count} entries")
     # A short list goes on with its last entry, as in the published model.
-    return tuple(int(size) for size in sizes + [sizes[-1]] * (count - len(sizes)))
+    return (*sizes, *[sizes[-1]] * (count - len(sizes)))
 
 
 def _check_stack(part: str, stack: StackSpec) -> None:

@@ -26,8 +26,8 @@ class InverseStft(nn.Module):
         super().__init__()
         self.fft_samples, self.hop_samples = spec.fft_samples, spec.hop_samples
         self.padding = spec.vocoder_padding
-        # The window spans the whole FFT here, whatever the mel front end's window is.
-        self.register_buffer("window", torch.hann_window(spec.fft_samples, periodic=True))
+        # Comes with the checkpoint. It spans the whole FFT, whatever the mel front end's window is.
+        self.register_buffer("window", torch.empty(spec.fft_samples))
 
     def forward(self, spectrum_LB: Tensor) -> Tensor:
         """Samples `[S]`; with "same" padding exactly one hop of them per spectrum."""
