@@ -14,6 +14,7 @@ from pipeline.worker import UnitResult
 from schemas.source import Source
 
 LINE_EVERY_S = 10.0
+TOKENIZING = "tokenizing"
 
 
 class RunProgress:
@@ -75,19 +76,23 @@ class RunProgress:
         self._failed += result.num_by_outcome.get("failed", 0)
         self._show(self._figures())
 
+    def duplicates_settled(self, result: UnitResult) -> None:
+        self.say(f"{result.num_inputs} inputs repeat others and go no further")
+
     def tokenizing(self, num_shards: int, num_segments: int) -> None:
-        self._title, self._total, self._done = "tokenizing", num_shards, 0
+        self._title, self._total, self._done = TOKENIZING, num_shards, 0
         self._new_task()
         if num_shards:
             self.say(f"tokenizing {num_segments} segments into {num_shards} shards")
 
     def shard_done(self, plan: ShardPlan, num_frames: int) -> None:
         self._done += 1
-        self._show(f"{self._done}/{self._total} shards")
+        self._show(self._figures())
 
     def tick(self) -> None:
         """Called often; in a log it leaves a line now and then, even when nothing has ended."""
-        if not self._live and time.monotonic() - self._last_line >= LINE_EVERY_S:
+        due = time.monotonic() - self._last_line >= LINE_EVERY_S
+        if self._title and not self._live and due:
             self._line(self._figures())
 
     def say(self, line: str) -> None:
@@ -109,6 +114,8 @@ class RunProgress:
         self.say(f"{self._title}: {figures}")
 
     def _figures(self) -> str:
+        if self._title == TOKENIZING:
+            return f"{self._done}/{self._total} shards"
         elapsed_s = max(time.monotonic() - self._began, 1e-3)
         hours = self._decoded_s / 3600
         parts = [f"{self._done}/{self._total} inputs", f"{hours:.3f} h"]

@@ -17,8 +17,8 @@ from stages.registry import stage_class
 
 GIVEN = frozenset({"path"})
 """What every recording has before the first stage."""
-ENGINE_WRITTEN = frozenset({"segment_id", "start_sample", "end_sample", "speaker", "overlap_s"})
-"""Segment columns that come from the spans themselves."""
+SPAN_WRITTEN = frozenset({"overlap_s", "duration_s"})
+"""Segment columns that every segment has from its span, for stages to read."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _check_order(stages: tuple[NamedStage, ...]) -> None:
             )
         written |= dict.fromkeys(stage.writes, named.label)
         if "spans" in stage.writes:
-            written |= dict.fromkeys(ENGINE_WRITTEN, named.label)
+            written |= dict.fromkeys(SPAN_WRITTEN, named.label)
     if "audio" not in written:
         raise SpecError("stages: no stage writes 'audio'; begin with 'decode' and 'normalize'")
 

@@ -21,6 +21,8 @@ from stages.base import Resources
 Kind = Literal["cpu", "gpu"]
 WORKER_OVERHEAD_MB = 600
 """Resident size of an idle worker: Python, Ray and torch, measured."""
+RESIDENT_STAGE_MB = 40
+"""What an opened stage keeps while others work. Stages of a worker never peak together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def needs_of(job: Job) -> dict[Kind, Resources]:
         kind: Resources(
             num_cpus=max(r.num_cpus for r in all_of_kind),
             num_gpus=max(r.num_gpus for r in all_of_kind),
-            memory_mb=sum(r.memory_mb for r in all_of_kind) + WORKER_OVERHEAD_MB,
+            memory_mb=WORKER_OVERHEAD_MB
+            + max(r.memory_mb for r in all_of_kind)
+            + RESIDENT_STAGE_MB * len(all_of_kind),
         )
         for kind, all_of_kind in sorted(by_kind.items())
     }

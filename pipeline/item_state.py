@@ -68,13 +68,18 @@ class ItemState:
 
     def cut(self, spans: list[SegmentSpan]) -> None:
         """Makes the candidate segments; those that the segmenter already dropped stay dropped."""
+        rate_hz = self.values["audio"].sample_rate_hz
         places = Counter((span.start_sample, span.end_sample) for span in spans)
         for span in spans:
             key = segment_id(self.recording_id or "", span.start_sample, span.end_sample)
             if places[span.start_sample, span.end_sample] > 1:
                 # Two speakers in exactly the same span: the id must tell them apart.
                 key = digest(key, span.speaker)
-            self.segments.append(SegmentState(segment_id=key, span=span, drop=span.drop))
+            values = {
+                "overlap_s": span.overlap_s,
+                "duration_s": (span.end_sample - span.start_sample) / rate_hz,
+            }
+            self.segments.append(SegmentState(key, span, values, drop=span.drop))
 
     def recording(self) -> Recording:
         """What a stage gets to see of it."""

@@ -40,6 +40,7 @@ class Reporter(Protocol):
     def workers_up(self, pools: tuple[Pool, ...], seconds: float) -> None: ...
     def sweep_begins(self, title: str, num_inputs: int) -> None: ...
     def unit_done(self, result: UnitResult) -> None: ...
+    def duplicates_settled(self, result: UnitResult) -> None: ...
     def tokenizing(self, num_shards: int, num_segments: int) -> None: ...
     def shard_done(self, plan: ShardPlan, num_frames: int) -> None: ...
     def tick(self) -> None: ...
@@ -121,7 +122,11 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
         record.count(result)
         reporter.unit_done(result)
 
-    settle_exact_duplicates(engine, output, on_unit, reporter.tick)
+    def on_duplicates(result: UnitResult) -> None:
+        record.count(result)
+        reporter.duplicates_settled(result)
+
+    settle_exact_duplicates(engine, output, on_duplicates, reporter.tick)
     for index, sweep in enumerate(job.passes):
         last = index + 1 == len(job.passes)
         pending = output.pending()
@@ -141,7 +146,7 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
                 on_tick=reporter.tick,
             )
         if sweep.barrier:
-            settle_near_duplicates(output, sweep.barrier, on_unit)
+            settle_near_duplicates(output, sweep.barrier, on_duplicates)
     if job.spec.tokenize:
         fingerprint = ask_fingerprint(engine)
         plans = missing_shards(output, engine, fingerprint)

@@ -73,7 +73,8 @@ def settle_exact_duplicates(
     engine.stream(works, remember, on_tick=on_tick)
     first: dict[str, Source] = {}
     items = []
-    for source in suspects:  # in order of URI: the first one stays
+    # The shortest name stays: copies are called `x (1).wav` or `x-copy.wav`.
+    for source in sorted(suspects, key=lambda s: (len(s.uri), s.uri)):
         recording_id = ids.get(source.source_id)
         if recording_id is None:
             continue

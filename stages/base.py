@@ -42,7 +42,8 @@ class Resources:
 
     num_cpus: float = 1.0
     num_gpus: float = 0.0
-    memory_mb: int = 500
+    memory_mb: int = 200
+    """Peak while it processes an item, weights included."""
 
     @property
     def kind(self) -> Literal["cpu", "gpu"]:

@@ -51,7 +51,7 @@ class Bs1770Normalize(RecordingStage):
         return f"bs1770 (torchaudio {version('torchaudio')}, pyloudnorm {version('pyloudnorm')})"
 
     def resources(self) -> Resources:
-        return Resources(memory_mb=1500)
+        return Resources(memory_mb=800)
 
     def process(self, recording: Recording) -> Verdict:
         source = recording.audio
