@@ -1,6 +1,9 @@
 """Windows to speakers: clustering, assignment with inertia, linking of speakers across stretches.
 
-Embeddings have unit length; distances are cosine distances (0 equal, 1 unrelated).
+Embeddings are unit vectors. Two speakers differ by half the squared distance between their mean
+embeddings, which is the mean cosine distance across them less the mean distance within them. A
+threshold on that holds for clear and noisy recordings alike; one on the distance across (average
+linkage) does not: noise adds to it.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,18 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
+_RUN_DISTANCE = 0.35
+"""Cosine distance of means up to which neighbours in time join into a run."""
+_RUN_WINDOWS = 8
+"""Longest run: 6.4 s. Longer ones swallow changes of speaker (DER 28 % instead of 17 % at 20 s)."""
+_PRIOR_PAIRS = 8
+"""Weight of the recording's typical distance within a speaker, in pairs of windows."""
+_CHANCE = 0.8
+"""How much two groups of one speaker differ by chance, in typical distances over their windows.
+Without it 8 of 50 recordings of one speaker come out as two speakers, with it 1."""
+_SAME_SPEAKER_SHARE = 0.8
+"""Of neighbouring windows, so many at least are of one speaker; the rest may be changes."""
+
 
 def unit(vectors: Floats) -> Floats:
     """Rows scaled to length 1."""
@@ -19,26 +34,90 @@ def unit(vectors: Floats) -> Floats:
 
 
 def find_speakers(
-    embeddings: Floats, *, max_distance: float, min_windows: int, max_speakers: int
+    embeddings: Floats, *, max_difference: float, min_windows: int, max_speakers: int, lag: int = 2
 ) -> Floats:
-    """Centroids of the speakers in a stretch, shape `[num_speakers, width]`, largest first.
+    """Mean embeddings of the speakers in a stretch, shape `[num_speakers, width]`, largest first.
 
-    Average linkage; costs 8 * n^2 bytes, so the caller bounds n. Clusters of fewer than
-    `min_windows` are no speakers of their own, unless there is nothing larger.
+    `embeddings` are unit vectors `[num_windows, width]` in order of time; windows fewer than `lag`
+    apart share sound, so their distance says nothing. Neighbours are joined into short runs first,
+    then runs into speakers. Groups of fewer than `min_windows` are no speakers of their own, unless
+    there is nothing larger.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import pdist
-
     embeddings = embeddings.astype(np.float64)
-    if embeddings.shape[0] < 2:
-        return unit(embeddings)
-    tree = linkage(pdist(embeddings, "cosine"), "average")
-    labels = fcluster(tree, max_distance, "distance")
+    if embeddings.shape[0] <= lag:
+        return embeddings.mean(axis=0, keepdims=True)
+    runs = _runs(embeddings)
+    labels = _merge_runs(embeddings, runs, lag, max_difference)
     names, counts = np.unique(labels, return_counts=True)
     by_size = np.lexsort((names, -counts))
     large = [names[i] for i in by_size if counts[i] >= min_windows][:max_speakers]
     large = large or [names[by_size[0]]]
-    return unit(np.stack([embeddings[labels == name].mean(axis=0) for name in large]))
+    return np.stack([embeddings[labels == name].mean(axis=0) for name in large])
+
+
+def _runs(embeddings: Floats) -> Ints:
+    """Number of the run of every window: neighbours joined, the most similar first."""
+    sums = list(embeddings)
+    sizes = [1] * len(sums)
+
+    def distance(left: int) -> float:
+        if sizes[left] + sizes[left + 1] > _RUN_WINDOWS:
+            return np.inf
+        return 1.0 - float(unit(sums[left]) @ unit(sums[left + 1]))
+
+    distances = [distance(i) for i in range(len(sums) - 1)]
+    while distances:
+        left = int(np.argmin(distances))
+        if distances[left] > _RUN_DISTANCE:
+            break
+        sums[left] = sums[left] + sums.pop(left + 1)
+        sizes[left] += sizes.pop(left + 1)
+        distances.pop(left)
+        for changed in (left - 1, left):
+            if 0 <= changed < len(distances):
+                distances[changed] = distance(changed)
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def _merge_runs(embeddings: Floats, runs: Ints, lag: int, max_difference: float) -> Ints:
+    """Label of every window, after joining the least different groups as long as they are."""
+    num = int(runs[-1]) + 1
+    # Sums of similarities and numbers of pairs between groups; `far_*` leave out pairs of windows
+    # that share sound. All of them add up when groups are joined.
+    counts = np.bincount(runs, minlength=num).astype(np.float64)
+    sums = np.zeros((num, embeddings.shape[1]))
+    np.add.at(sums, runs, embeddings)
+    similarity = sums @ sums.T
+    far_similarity = similarity - np.diag(counts)
+    far_pairs = np.outer(counts, counts) - np.diag(counts)
+    for step in range(1, lag):
+        near = np.einsum("nd,nd->n", embeddings[step:], embeddings[:-step])
+        for one, other in ((runs[step:], runs[:-step]), (runs[:-step], runs[step:])):
+            np.add.at(far_similarity, (one, other), -near)
+            np.add.at(far_pairs, (one, other), -1.0)
+    apart = 1.0 - np.einsum("nd,nd->n", embeddings[lag:], embeddings[:-lag])
+    typical = float(apart[apart <= np.quantile(apart, _SAME_SPEAKER_SHARE)].mean())
+    group = np.arange(num)
+    alive = np.ones(num, bool)
+    while alive.sum() > 1:
+        pairs = np.diag(far_pairs)
+        within = (pairs - np.diag(far_similarity) + _PRIOR_PAIRS * typical) / (pairs + _PRIOR_PAIRS)
+        difference = 1.0 - similarity / np.outer(counts, counts)
+        difference -= (within[:, None] + within[None, :]) / 2
+        difference -= _CHANCE * typical * (1 / counts[:, None] + 1 / counts[None, :])
+        difference[~alive] = difference[:, ~alive] = np.inf
+        np.fill_diagonal(difference, np.inf)
+        kept, gone = sorted(divmod(int(difference.argmin()), num))
+        if difference[kept, gone] > max_difference:
+            break
+        for table in (similarity, far_similarity, far_pairs):
+            table[kept] += table[gone]
+            table[:, kept] += table[:, gone]
+        counts[kept] += counts[gone]
+        alive[gone] = False
+        group[group == gone] = kept
+    labels: Ints = group[runs]
+    return labels
 
 
 def follow_speakers(similarity: Floats, gaps_s: Floats, switch_penalty: float) -> Ints:
@@ -65,38 +144,33 @@ def follow_speakers(similarity: Floats, gaps_s: Floats, switch_penalty: float) -
 
 
 def link_speakers(
-    centroids: Sequence[Floats], weights: Sequence[Floats], min_similarity: float
+    means: Sequence[Floats], weights: Sequence[Floats], max_difference: float
 ) -> list[list[int]]:
-    """One global number for every speaker of every stretch: the most similar ones are linked first.
+    """One global number for every speaker of every stretch: the least different are linked first.
 
-    `centroids[w]` has shape `[num_speakers_w, width]`; `weights[w]` holds their seconds. Two
-    speakers of one stretch are never linked, nor two groups that share a stretch.
+    `means[w]` has shape `[num_speakers_w, width]`; `weights[w]` holds how much each of them says.
+    Two speakers of one stretch are never linked, nor two groups that share a stretch.
     """
-    groups = [
-        ({stretch}, [(stretch, index)], centroid * weight)
-        for stretch, (rows, seconds) in enumerate(zip(centroids, weights, strict=True))
-        for index, (centroid, weight) in enumerate(zip(rows, seconds, strict=True))
-    ]
+    stretch = np.concatenate([np.full(len(rows), w) for w, rows in enumerate(means)])
+    vectors = np.concatenate(means).astype(np.float64)
+    mass = np.concatenate(weights).astype(np.float64)
+    num = len(stretch)
+    group = np.arange(num)
+    alive = np.ones(num, bool)
+    shared = stretch[:, None] == stretch[None, :]
     while True:
-        best: tuple[float, int, int] | None = None
-        for a in range(len(groups)):
-            for b in range(a + 1, len(groups)):
-                if groups[a][0] & groups[b][0]:
-                    continue
-                similarity = float(unit(groups[a][2]) @ unit(groups[b][2]))
-                if similarity >= min_similarity and (best is None or similarity > best[0]):
-                    best = similarity, a, b
-        if best is None:
+        squares = np.einsum("nd,nd->n", vectors, vectors)
+        difference = (squares[:, None] + squares[None, :]) / 2 - vectors @ vectors.T
+        difference[shared | ~alive[:, None] | ~alive[None, :]] = np.inf
+        kept, gone = sorted(divmod(int(difference.argmin()), num))
+        if not difference[kept, gone] <= max_difference:
             break
-        _, a, b = best
-        groups[a] = (
-            groups[a][0] | groups[b][0],
-            groups[a][1] + groups[b][1],
-            groups[a][2] + groups[b][2],
-        )
-        del groups[b]
-    numbers = [[0] * len(rows) for rows in centroids]
-    for number, (_, members, _) in enumerate(groups):
-        for stretch, index in members:
-            numbers[stretch][index] = number
-    return numbers
+        total = mass[kept] + mass[gone]
+        vectors[kept] = (vectors[kept] * mass[kept] + vectors[gone] * mass[gone]) / total
+        mass[kept] = total
+        shared[kept] |= shared[gone]
+        shared[:, kept] = shared[kept]
+        alive[gone] = False
+        group[group == gone] = kept
+    ends = np.cumsum([len(rows) for rows in means])[:-1]
+    return [part.tolist() for part in np.split(group, ends)]

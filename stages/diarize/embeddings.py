@@ -1,5 +1,6 @@
 """Speaker turns from embeddings of short windows: works on a fresh machine, without a download."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -11,10 +12,17 @@ from pydantic import Field
 from schemas.spans import Span
 from schemas.verdict import Keep, Verdict
 from stages.base import Recording, RecordingStage, Resources, StageSpec
-from stages.diarize.clustering import Floats, find_speakers, follow_speakers, link_speakers
-from stages.diarize.speaker_encoder import HOP_SAMPLES, RATE_HZ, SpeakerEncoder, weights_path
+from stages.diarize.clustering import Floats, find_speakers, follow_speakers, link_speakers, unit
+from stages.diarize.speaker_encoder import (
+    HOP_SAMPLES,
+    RATE_HZ,
+    WINDOW_HOPS,
+    SpeakerEncoder,
+    weights_path,
+)
 from stages.diarize.turns import name_turns, overlap_samples, stretches
 
+WINDOW_S = WINDOW_HOPS * HOP_SAMPLES / RATE_HZ
 CELL_S = 0.1
 """Turns change at multiples of this within a span of speech."""
 _CLUSTER_EVERY_S = 0.8
@@ -22,26 +30,24 @@ _CLUSTER_EVERY_S = 0.8
 
 
 class EmbeddingDiarizer(RecordingStage):
-    """GE2E embeddings of 1.6-s windows, average linkage, and a path that is slow to change speaker.
+    """GE2E embeddings of 1.6-s windows, clustered, and a path that is slow to change speaker.
 
     It gives every moment of speech to exactly one speaker, so its turns never overlap and
     `overlap_s` is 0: a second voice under the first is not seen. Memory is bounded by
-    `stretch_minutes`; speakers of different stretches are linked by their centroids.
+    `stretch_minutes`; speakers of different stretches are linked by their mean embeddings.
     """
 
     class Spec(StageSpec):
         hop_ms: int = Field(default=400, ge=100, le=1_600)
         """From one embedding to the next."""
-        max_distance: float = Field(default=0.40, gt=0, lt=1)
-        """Mean cosine distance up to which clusters are one speaker."""
+        max_difference: float = Field(default=0.06, gt=0, lt=1)
+        """How far apart the mean embeddings of one speaker may be (see `clustering`)."""
         min_speaker_s: float = Field(default=2.0, ge=0, le=60)
         """Who speaks less than this in a stretch is given to the most similar other speaker."""
         max_speakers: int = Field(default=20, ge=1, le=100)
         switch_penalty: float = Field(default=0.5, ge=0, le=10)
         """Gain in summed similarity (per 0.1 s) that a change of speaker must bring."""
         stretch_minutes: float = Field(default=30.0, ge=5, le=120)
-        link_similarity: float = Field(default=0.80, gt=0, le=1)
-        """Cosine of centroids from which speakers of two stretches are the same person."""
 
     name: ClassVar[str] = "diarize"
     engine: ClassVar[str] = "embeddings"
@@ -72,19 +78,18 @@ class EmbeddingDiarizer(RecordingStage):
         speech: list[Span] = recording.values["speech"]
         groups = stretches(speech, round(self.spec.stretch_minutes * 60 * audio.sample_rate_hz))
         local: list[list[tuple[int, int, int]]] = []
-        centroids: list[Floats] = []
+        means: list[Floats] = []
         with _one_torch_thread():
             for group in groups:
                 start, end = group[0].start_sample, group[-1].end_sample
                 samples = audio.cut(start, end, RATE_HZ)
                 found, rows = self._diarize(samples, group, audio.sample_rate_hz)
                 local.append(found)
-                centroids.append(rows)
+                means.append(rows)
         num_samples = [
-            _samples_of_speakers(found, len(rows))
-            for found, rows in zip(local, centroids, strict=True)
+            _samples_of_speakers(found, len(rows)) for found, rows in zip(local, means, strict=True)
         ]
-        numbers = link_speakers(centroids, num_samples, self.spec.link_similarity)
+        numbers = link_speakers(means, num_samples, self.spec.max_difference)
         turns = name_turns(
             (start, end, numbers[stretch][speaker])
             for stretch, found in enumerate(local)
@@ -101,7 +106,7 @@ class EmbeddingDiarizer(RecordingStage):
     def _diarize(
         self, samples: Floats, speech: Sequence[Span], rate_hz: int
     ) -> tuple[list[tuple[int, int, int]], Floats]:
-        """Turns `(start_sample, end_sample, speaker)` of one stretch, and the speakers' centroids.
+        """Turns `(start_sample, end_sample, speaker)` of one stretch, and the speakers' means.
 
         `samples` are the stretch at 16 kHz; the spans lie on the whole timeline.
         """
@@ -118,11 +123,12 @@ class EmbeddingDiarizer(RecordingStage):
         every = max(1, round(_CLUSTER_EVERY_S * 1000 / spec.hop_ms))
         speakers = find_speakers(
             embeddings[::every],
-            max_distance=spec.max_distance,
+            max_difference=spec.max_difference,
             min_windows=round(spec.min_speaker_s * 1000 / (spec.hop_ms * every)),
             max_speakers=spec.max_speakers,
+            lag=math.ceil(WINDOW_S * 1000 / (spec.hop_ms * every)),
         )
-        similarity = embeddings @ speakers.T
+        similarity = embeddings @ unit(speakers).T
         cells, gaps_s, cell_similarity = [], [], []
         at, previous_end = 0, speech[0].start_sample
         for span, span_centres in zip(speech, centres, strict=True):
