@@ -76,7 +76,7 @@ class PyannoteDiarizer(RecordingStage):
 
         try:
             pipeline: Any = Pipeline.from_pretrained(self.spec.model)
-        except Exception as error:  # noqa: BLE001  (its config names any code and any file)
+        except Exception as error:  # its config may name any code and any file
             raise EngineMissingError(
                 f"stages.diarize.model: {self.spec.model!r} cannot be loaded as a pyannote "
                 f"pipeline ({type(error).__name__}: {error}); {_HOW}"

@@ -21,6 +21,8 @@ CHAIN: dict[str, dict[str, Any]] = {
     "filter": {"rules": [{"column": "snr_db", "min": 5.0}]},
 }
 
+CHAIN_END = {"filter": CHAIN["filter"]}
+
 
 def make_spec(stages: dict[str, dict[str, Any]], **more: Any) -> JobSpec:
     return JobSpec(
@@ -107,9 +109,9 @@ def test_the_fingerprint_follows_what_decides_rows_and_not_how_it_runs() -> None
 
 
 def test_a_stage_may_stand_twice_under_a_label() -> None:
-    early = {"rules": [{"column": "duration_s", "min": 3.0}]}
-    stages = without("filter") | {"filter@short": early, "filter": CHAIN["filter"]}
-    with pytest.raises(SpecError, match="filter@short: reads 'duration_s'"):
-        assemble(make_spec({k: v for k, v in stages.items() if k != "normalize"} | {}))
-    job = assemble(make_spec(stages))
+    short = {"rules": [{"column": "duration_s", "min": 3.0}]}
+    job = assemble(make_spec(without("filter") | {"filter@short": short, **CHAIN_END}))
     assert [n.label for n in job.stages][-2:] == ["filter@short", "filter"]
+    early = {label: raw for label, raw in CHAIN.items() if label not in ("quality", "filter")}
+    with pytest.raises(SpecError, match="filter@snr: reads 'snr_db'"):
+        assemble(make_spec(early | {"filter@snr": CHAIN["filter"]}))
