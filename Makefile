@@ -18,7 +18,7 @@ types: $(SETUP)
 	$(BIN)/mypy
 
 tests: $(SETUP)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 setup: $(SETUP)
 
