@@ -24,10 +24,12 @@ from stages.base import Recording, RecordingStage, Resources, StageSpec
 from stages.downmix import MonoMix, to_float
 from stages.media import (
     OPEN_OPTIONS,
+    audio_kind,
     describe_bytes,
     ends_inside_ogg_page,
     first_bytes,
     foreign_kind,
+    promised_over_held,
     states_length,
 )
 from stages.resample import resample
@@ -38,6 +40,8 @@ _CHUNK_SAMPLES = 65_536
 _PLANES_THAT_CRASH = 8
 """PyAV 18.1 counts planes up to a null pointer, and from eight on there is none: it reads one more
 plane out of whatever lies behind and takes the process down. Interleaved samples are one plane."""
+_EXACT_CODECS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack")
+_USUAL_BLOCK_SAMPLES = 2048  # WMA, Vorbis and others do not say how long their blocks are
 _MAX_ERRORS_IN_A_ROW = 50  # of the demuxer: it may stand still on damage without saying so
 
 
@@ -159,6 +163,24 @@ def _not_audio(path: Path, kind: str) -> ItemError:
     return ItemError("NOT_AUDIO", f"{path.name} looks like {kind}; wanted an audio file")
 
 
+def _unopenable(path: Path) -> ItemError:
+    """What to say of a file that no demuxer takes."""
+    head = first_bytes(path)
+    kind = audio_kind(head)
+    if kind is None:
+        return _not_audio(path, describe_bytes(head))
+    if kind == "MP4":
+        return ItemError(
+            "TRUNCATED",
+            f"{path.name} is an MP4 file without its index (moov): the end, where that stands, is "
+            "missing; copy it again from its source",
+        )
+    return ItemError(
+        "HEADER_INVALID",
+        f"{path.name} begins like {kind}, but its header cannot be read; copy it again",
+    )
+
+
 @dataclass(frozen=True)
 class _Limits:
     max_s: float
@@ -205,7 +227,7 @@ class _Reading:
                 metadata_errors="ignore",
             )
         except (av.FFmpegError, ValueError) as error:
-            raise _not_audio(self.path, describe_bytes(first_bytes(self.path))) from error
+            raise _unopenable(self.path) from error
         with opened as container:
             self.container = container.format.name
             stream = self._first_audio_stream(container)
@@ -241,9 +263,12 @@ class _Reading:
         self._check_channels(num_channels)
         if states_length(self.container, self.path):
             self.claimed_s = _stated_length_s(container, stream)
-        # Codecs cut to whole blocks and add a delay; three blocks cover encoder and decoder.
-        block = context.frame_size or 0
-        self.tolerance_s = 0.02 + 3 * block / rate_hz if rate_hz else 0.1
+            if self.claimed_s is not None:
+                self.claimed_s *= promised_over_held(self.path)
+        self.tolerance_s = 0.02
+        if not self.codec.startswith(_EXACT_CODECS) and rate_hz:
+            # Others cut to whole blocks and add a delay; three cover encoder and decoder.
+            self.tolerance_s += 3 * (context.frame_size or _USUAL_BLOCK_SAMPLES) / rate_hz
 
     def _check_channels(self, num_channels: int) -> None:
         if num_channels > self.limits.max_channels:
@@ -254,7 +279,11 @@ class _Reading:
             )
 
     def _decode(self, container: Any, stream: Any) -> None:
-        stream.codec_context.thread_count = 1  # workers are processes; threads would only compete
+        context = stream.codec_context
+        context.thread_count = 1  # workers are processes; threads would only compete
+        if context.name == "flac":
+            # Its blocks carry checksums; without this a flipped bit comes out as a burst of noise.
+            context.options = {"err_detect": "crccheck+explode"}
         pending: list[npt.NDArray[np.generic]] = []
         pending_samples = 0
         layout: tuple[str, int, int] | None = None

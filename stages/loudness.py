@@ -61,12 +61,15 @@ def true_peak_dbtp(samples: Waveform) -> float | None:
     around = _TAPS_PER_PHASE
     for index in np.argsort(-block_peaks, kind="stable"):
         start = int(index) * _PEAK_SAMPLES
-        block = samples[max(0, start - around) : start + _PEAK_SAMPLES + around]
+        block = samples[max(0, start - around) : start + _PEAK_SAMPLES + around].astype(np.float64)
         if float(np.abs(block).max()) * most_gain <= peak:
             continue
-        block = block.astype(np.float64)
+        # Only at the ends of the signal does it begin or stop; a cut elsewhere would ring.
+        before = around - min(start, around)
+        after = max(0, start + _PEAK_SAMPLES + around - samples.shape[0])
+        block = np.pad(block, (before, min(after, around)))
         for taps in phases:
-            peak = max(peak, float(np.abs(np.convolve(block, taps)).max()))
+            peak = max(peak, float(np.abs(np.convolve(block, taps, "valid")).max()))
     return float(20 * np.log10(peak))
 
 

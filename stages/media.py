@@ -6,6 +6,7 @@ stop that, the format whitelist does.
 """
 
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 FORMATS = (
     "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dts", "eac3",
@@ -42,8 +43,21 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"PAR1", "a Parquet table"),
     (b"SQLite format", "an SQLite database"),
 )
+_AUDIO_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"fLaC", "FLAC"),
+    (b"OggS", "Ogg"),
+    (b"ID3", "MP3"),
+    (b"caff", "CAF"),
+    (b"#!AMR", "AMR"),
+    (b".snd", "AU"),
+    (b"NIST_1A", "SPHERE"),
+    (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+    (b"0&\xb2u\x8ef\xcf\x11", "WMA (ASF)"),
+)
 _TEXT_BUT_AUDIO = (b"NIST_1A", b"#!AMR")  # SPHERE headers are plain text
 _SNIFF_BYTES = 512
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what writers put that did not know the length yet
+_MOST_CHUNKS = 1000
 _TEXT_BYTES = (
     frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r\f\x1b") | frozenset(range(0x80, 256))
 )
@@ -70,8 +84,22 @@ def foreign_kind(head: bytes) -> str | None:
     return None
 
 
+def audio_kind(head: bytes) -> str | None:
+    """The audio format that the first bytes announce, e.g. `WAV`; None if they announce none."""
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return "WAV"
+    if head[:4] == b"FORM" and head[8:11] == b"AIF":
+        return "AIFF"
+    if head[4:8] == b"ftyp":
+        return "MP4"
+    for signature, kind in _AUDIO_SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    return None
+
+
 def describe_bytes(head: bytes) -> str:
-    """A few words about bytes that no demuxer took."""
+    """A few words about bytes that are no audio format that is known."""
     return foreign_kind(head) or f"no format known here (first bytes {head[:8].hex(' ')})"
 
 
@@ -125,3 +153,53 @@ def ends_inside_ogg_page(path: Path) -> bool:
     num_segments = tail[at + 26]
     lacing = tail[at + 27 : at + 27 + num_segments]
     return len(lacing) < num_segments or at + 27 + num_segments + sum(lacing) > len(tail)
+
+
+def promised_over_held(path: Path) -> float:
+    """How many times more sample data a WAV or CAF header promises than the file holds.
+
+    1 where it holds all, where the header leaves the size open, and for other formats. FFmpeg cuts
+    the length of these two to what is there, so without this they never look truncated.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        start, promised = _sample_data(file, size)
+    held = size - start
+    return promised / held if promised > held > 0 else 1.0
+
+
+def _sample_data(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Where the samples begin, and how many bytes of them the header promises; 0 for no promise."""
+    head = file.read(24)
+    if head[:4] in (b"RIFF", b"RF64", b"BW64"):
+        return _chunk_data(file, size, first_chunk=12, length_bytes=4, order="little")
+    if head[:4] == b"caff":
+        return _chunk_data(file, size, first_chunk=8, length_bytes=8, order="big")
+    return 0, 0
+
+
+def _chunk_data(
+    file: BinaryIO,
+    size: int,
+    *,
+    first_chunk: int,
+    length_bytes: int,
+    order: Literal["little", "big"],
+) -> tuple[int, int]:
+    """Like `_sample_data`, for formats of named chunks with a length each."""
+    at, long_size = first_chunk, 0
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        name, length = file.read(4), int.from_bytes(file.read(length_bytes), order)
+        at += 4 + length_bytes
+        if at > size:
+            break
+        if name == b"ds64":  # RF64: 64-bit sizes of the file, then of the data
+            long_size = int.from_bytes(file.read(16)[8:], order)
+        if name == b"data":
+            if length == _UNKNOWN_SIZE:
+                length = long_size
+            return at, 0 if length >= 1 << 63 else length
+        at += length + (length & 1 if length_bytes == 4 else 0)
+    return 0, 0
