@@ -77,7 +77,8 @@ class RunProgress:
         self._show(self._figures())
 
     def duplicates_settled(self, result: UnitResult) -> None:
-        self.say(f"{result.num_inputs} inputs repeat others and go no further")
+        repeats = "input repeats another" if result.num_inputs == 1 else "inputs repeat others"
+        self.say(f"{result.num_inputs} {repeats}; no more is done on that")
 
     def tokenizing(self, num_shards: int, num_segments: int) -> None:
         self._title, self._total, self._done = TOKENIZING, num_shards, 0

@@ -9,6 +9,7 @@ from jobs.assembly import assemble_spec
 from jobs.progress import RunProgress
 from jobs.tokenizers import open_tokenizer
 from pipeline.assemble import Job, assemble
+from pipeline.catalog import write_catalog
 from pipeline.clips import clip_maker
 from pipeline.files import write_text
 from pipeline.inputs import list_inputs
@@ -59,9 +60,13 @@ def run_spec(
 
 
 def exit_code(job: Job, status: Status) -> int:
-    """3 when more inputs failed than the spec allows, else 0."""
-    allowed = job.spec.run.max_failed_fraction * status.inputs
-    return EXIT_TOO_MANY_FAILED if status.failed > allowed else EXIT_DONE
+    """3 when more inputs, or more segments, failed than the spec allows, else 0."""
+    allowed = job.spec.run.max_failed_fraction
+    too_many = (
+        status.failed > allowed * status.inputs
+        or status.segments_failed > allowed * status.segments
+    )
+    return EXIT_TOO_MANY_FAILED if too_many else EXIT_DONE
 
 
 def score_output(job: Job, out: Path) -> Score | None:
@@ -79,6 +84,7 @@ def score_output(job: Job, out: Path) -> Score | None:
 def write_report_of(out: Path) -> Path:
     """Writes the report of an output anew."""
     job = _job_of(out)
+    write_catalog(Manifest(out))
     return _report(job, out, score_output(job, out))
 
 

@@ -121,10 +121,10 @@ def _check_order(stages: tuple[NamedStage, ...]) -> None:
                 f"stages.{named.label}: compares whole recordings, so it stands before 'segment', "
                 "where it saves the dear stages from working twice"
             )
-        if isinstance(stage, RecordingStage) and "spans" in written and "audio" in stage.writes:
+        if isinstance(stage, RecordingStage) and "spans" in written:
             raise SpecError(
-                f"stages.{named.label}: changes the audio after segments were cut from it; "
-                "put it before 'segment'"
+                f"stages.{named.label}: looks at whole recordings, so it stands before "
+                f"{written['spans']!r}, which cuts them into segments"
             )
         written |= dict.fromkeys(stage.writes, named.label)
         if "spans" in stage.writes:
@@ -139,9 +139,9 @@ def _split(stages: tuple[NamedStage, ...]) -> tuple[Pass, ...]:
     for named in stages:
         if isinstance(named.stage, DatasetStage):
             passes.append(Pass(tuple(current), barrier=named))
-            # The next sweep starts from the file again: what made the waveform runs again (the
-            # same values come out), what only measured columns does not.
-            current = [n for n in current if n.stage.writes & WORKING_VALUES.keys()]
+            # The next sweep starts from the file again, with the same stages and so the same
+            # values, but for those whose values are kept between the sweeps (table `sketches`).
+            current = [n for n in current if n.stage.writes - SKETCHES.column_names]
         else:
             current.append(named)
     passes.append(Pass(tuple(current)))

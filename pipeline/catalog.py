@@ -14,8 +14,8 @@ CATALOG_FILE = "catalog.duckdb"
 def write_catalog(manifest: Manifest) -> Path:
     """Writes the catalogue anew and puts it in place whole, so that readers are not disturbed.
 
-    The views name the committed files by absolute path; after moving the folder, any
-    `audiomill query` writes it again.
+    The views name the committed files by absolute path; `audiomill query` needs no catalogue, and
+    `audiomill report` writes it anew, after a move for example.
     """
     path = manifest.out / CATALOG_FILE
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

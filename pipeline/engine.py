@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from pipeline.assemble import Job
 from pipeline.fit import Cluster, Kind, Pool, fit, needs_of, this_machine
@@ -196,7 +196,9 @@ class Engine:
                     result = ray.get(receipt)
                 except RayTaskError as error:
                     raise _unwrap(error) from None
-                except RayActorError as error:
+                except RayError as error:
+                    # Its process is gone: killed by the item, by us, or by Ray for its memory.
+                    ray.kill(running.actor, no_restart=True)
                     self._replace(running.kind)
                     self._try_again(work, waiting, poison, "CRASH", str(error).split("\n")[0])
                     continue
@@ -261,7 +263,7 @@ class Engine:
         kind, actor = self._starting.pop(receipt)
         try:
             ray.get(receipt)
-        except (RayActorError, RayTaskError) as error:
+        except RayError as error:
             raise PlanError(f"a {kind} worker cannot be started again: {error}") from error
         self._idle[kind].append(actor)
 
@@ -274,7 +276,7 @@ class Engine:
             num_gpus=pool.num_gpus,
             runtime_env=self._runtime_env,
         )
-        return actor_class.remote(job_ref, self.out, self.open_tokenizer)
+        return actor_class.remote(job_ref, self.out, self.open_tokenizer, Path.cwd())
 
 
 def connect(job: Job, address: str | None) -> Cluster:
@@ -303,7 +305,8 @@ def start_ray(num_cpus: int, num_gpus: int) -> None:
     before = dict(os.environ)
     os.environ.update(WORKER_ENVIRONMENT)
     try:
-        _init(num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False)
+        # "local": never join a cluster that somebody else's `ray start` left behind.
+        _init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False)
     finally:
         # One thread per worker is the workers' rule, not the program's that started them.
         for name in ONE_THREAD:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -19,6 +20,8 @@ from schemas.job import TokenizeSpec
 from stages.base import Resources
 
 Kind = Literal["cpu", "gpu"]
+Limits = tuple[int, int]
+"""CPUs and megabytes."""
 WORKER_OVERHEAD_MB = 600
 """Resident size of an idle worker: Python, Ray and torch, measured."""
 RESIDENT_STAGE_MB = 40
@@ -72,7 +75,26 @@ def this_machine(wants_gpu: bool) -> Cluster:
     process = psutil.Process()
     cpus = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
     memory_mb = psutil.virtual_memory().available // 2**20
-    return Cluster(float(cpus or 1), float(gpus), int(memory_mb), "this machine")
+    cpus, memory_mb = _within_container(cpus or 1, memory_mb)
+    return Cluster(float(cpus), float(gpus), int(memory_mb), "this machine")
+
+
+def _within_container(cpus: int, memory_mb: int, root: Path = Path("/sys/fs/cgroup")) -> Limits:
+    """Whole CPUs and memory, no more than the control group of a container allows."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+        if quota != "max":
+            cpus = min(cpus, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass  # no cgroup v2: the machine's own figures hold
+    try:
+        limit = (root / "memory.max").read_text().strip()
+        if limit != "max":
+            used = int((root / "memory.current").read_text())
+            memory_mb = min(memory_mb, max(0, int(limit) - used) // 2**20)
+    except (OSError, ValueError):
+        pass
+    return cpus, memory_mb
 
 
 def needs_of(job: Job) -> dict[Kind, Resources]:

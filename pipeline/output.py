@@ -1,7 +1,11 @@
 """The output folder of a job: whose it is, which inputs it was begun with, what is still to do."""
 
+import fcntl
 import json
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,11 @@ from schemas.source import Source
 
 JOB_FILE = "job.json"
 INPUTS_FILE = "inputs.parquet"
-OURS = (JOB_FILE, INPUTS_FILE, "manifest", "shards", "report", "catalog.duckdb", "scores.json")
+LOCK_FILE = ".lock"
+OURS = (
+    *(JOB_FILE, INPUTS_FILE, LOCK_FILE, "manifest", "shards", "report", "catalog.duckdb"),
+    "scores.json",
+)
 """Everything that a job writes under its output."""
 
 
@@ -47,7 +55,7 @@ def find_output(job: Job, listing: Listing) -> Output | None:
         sources = read_inputs(out)
         _check_same_inputs(out, sources, listing.sources)
         return Output(out, Manifest(out), sources)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not _is_free(out):
         raise OutputError(
             f"output {str(out)!r} is not empty and holds no audiomill job; name another folder"
         )
@@ -57,9 +65,16 @@ def find_output(job: Job, listing: Listing) -> Output | None:
 def begin_output(job: Job, listing: Listing) -> Output:
     """Makes the job's output folder, which `find_output` found to be free."""
     out = Path(job.spec.output)
-    out.mkdir(parents=True, exist_ok=True)
-    write_inputs(out, listing.sources)
-    manifest = Manifest.create(out)
+    clear(out)  # what a run left that was stopped while it began
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_inputs(out, listing.sources)
+        manifest = Manifest.create(out)
+    except OSError as error:
+        raise OutputError(
+            f"output {str(out)!r} cannot be made ({error.strerror or error}); name a folder that "
+            "can be written"
+        ) from error
     # Last, so that a folder with a job file is a whole one.
     write_text(out / JOB_FILE, json.dumps(job_record(job), indent=2, ensure_ascii=False))
     return Output(out, manifest, listing.sources)
@@ -67,7 +82,7 @@ def begin_output(job: Job, listing: Listing) -> Output:
 
 def check_clearable(out: Path) -> None:
     """Refuses to start over in a folder that holds something, but no job."""
-    if out.exists() and not (out / JOB_FILE).exists() and (not out.is_dir() or any(out.iterdir())):
+    if not (out / JOB_FILE).exists() and not _is_free(out):
         raise OutputError(f"--fresh: {str(out)!r} holds no audiomill job, so nothing was removed")
 
 
@@ -75,12 +90,50 @@ def clear(out: Path) -> None:
     """Removes what a job wrote, and nothing else."""
     check_clearable(out)
     # The job file goes first: what is half removed must not look like a job.
-    for name in OURS:
+    parts = [path.name for path in out.glob(".*.part")] if out.is_dir() else []
+    for name in (n for n in (*OURS, *parts) if n != LOCK_FILE):
         path = out / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _is_free(out: Path) -> bool:
+    """Whether there is nothing but what a job of ours left that was stopped while it began."""
+    if not out.exists():
+        return True
+    if not out.is_dir():
+        return False
+    names = {path.name for path in out.iterdir()}
+    return all(name in OURS or name.endswith(".part") for name in names)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Holds the output for this process; raises `OutputError` while another run holds it.
+
+    The lock is the system's, on a file in the folder: it goes when the process does, however it
+    ends. Where a store has no locks, nothing is held.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / LOCK_FILE).open("a")
+    except OSError as error:
+        raise OutputError(
+            f"output {str(out)!r} cannot be made ({error.strerror or error}); name a folder that "
+            "can be written"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"another run is at work on output {str(out)!r}; wait for it, or stop it first"
+            ) from None
+        except OSError:
+            logging.getLogger(__name__).warning("%s cannot be locked: run one job at a time", out)
+        yield
 
 
 def job_record(job: Job) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class Plan:
             f"stations: {' | '.join(self.stations)}",
             f"fit: {pools} on {self.cluster.where} ({self.cluster.num_cpus:g} CPUs, "
             f"{self.cluster.num_gpus:g} GPUs, {self.cluster.memory_mb / 1024:.0f} GB)",
-            f"estimate: at most {_duration(self.wall_hours)}, {self.cost:.2f} {self.currency}, "
+            f"estimate: about {_duration(self.wall_hours)} of stages if nothing is dropped, "
+            f"{self.cost:.2f} {self.currency}, "
             f"shards of up to {self.shard_gigabytes_at_most:.3f} GB",
         ]
         return "\n".join(lines)

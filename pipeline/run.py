@@ -18,7 +18,7 @@ from pipeline.cost import cost_of
 from pipeline.engine import Engine
 from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
-from pipeline.output import Output, begin_output, check_clearable, clear, find_output
+from pipeline.output import Output, begin_output, check_clearable, clear, find_output, locked
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan
 from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_duplicates
@@ -87,6 +87,7 @@ def run_job(
     else:
         output = find_output(job, listing)
     record = RunRecord()
+    begun = False
     if output and _nothing_to_do(output, job):
         reporter.listed(listing, [])
         record.ending = "finished"
@@ -94,11 +95,12 @@ def run_job(
         return record
     engine = Engine(job, out, open_tokenizer, address)
     try:
-        with engine:
+        with engine, locked(out):
             # Only now, when it is known that the job can run here, is anything touched.
             if fresh:
                 clear(out)
             output = output or begin_output(job, listing)
+            begun = True
             reporter.listed(listing, output.pending())
             record.workers = engine.num_workers
             reporter.workers_up(engine.pools, time.perf_counter() - record.started)
@@ -109,7 +111,7 @@ def run_job(
         raise
     finally:
         record.wall_s = time.perf_counter() - record.started
-        if output is not None:
+        if output is not None and begun:
             _commit_run(job, engine, output, record)
             write_catalog(output.manifest)
     return record

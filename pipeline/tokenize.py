@@ -9,11 +9,12 @@ from pipeline.fit import tokenizer_resources
 from pipeline.output import Output
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan, plan_shards
-from schemas.errors import StorageError
+from schemas.errors import OutputError, StorageError
 from schemas.ids import digest
 
-SHARDS_AT_ONCE = 16
-"""Shards whose codes wait with the workers at the same time, about 16 MB each."""
+SHARDS_AT_ONCE = 2
+"""Shards that are encoded together: few, because a run that is stopped loses what is not written,
+and more than one, so that no worker waits for the end of a shard."""
 SEGMENT_COLUMNS = [
     *("segment_id", "recording_id", "source_id", "start_sample", "end_sample", "sample_rate_hz"),
     *("speaker", "verdict", "language", "asr_language", "text"),
@@ -35,7 +36,13 @@ def missing_shards(output: Output, engine: Engine, fingerprint: str) -> list[Sha
         rows_per_shard=spec.rows_per_shard,
         tokenizer=f"{fingerprint}/{spec.num_codebooks}",
     )
-    done = set(output.manifest.table("shards", ["shard"])["shard"].to_pylist())
+    shards = output.manifest.table("shards", ["shard", "tokenizer"])
+    if any(used != fingerprint for used in shards["tokenizer"].to_pylist()):
+        raise OutputError(
+            f"the shards in {output.out} were begun with another tokenizer than the one the spec "
+            "opens now; put its weights back, or start over with --fresh"
+        )
+    done = set(shards["shard"].to_pylist())
     return [plan for plan in plans if plan.name not in done]
 
 

@@ -64,7 +64,13 @@ class UnitResult:
 class Worker:
     """Runs any station of its kind. One task at a time; opened stages stay open."""
 
-    def __init__(self, job: Job, out: Path, open_tokenizer: OpenTokenizer | None) -> None:
+    def __init__(
+        self, job: Job, out: Path, open_tokenizer: OpenTokenizer | None, folder: Path | None = None
+    ) -> None:
+        if folder is not None:
+            # Relative paths of inputs, models and output mean on every node what they mean to the
+            # user; a node that does not mount the folder fails here and not in every input.
+            os.chdir(folder)
         self._job = job
         self._out = out
         self._open_tokenizer = open_tokenizer

@@ -45,7 +45,7 @@ class RunSpec(SpecModel):
     """More failed inputs than this share of all make the run end with exit code 3."""
     max_attempts: int = Field(default=2, ge=1, le=10)
     """How often an input may kill its worker before it is failed with CRASH."""
-    item_timeout_s: float = Field(default=3600.0, ge=1, le=86_400)
+    item_timeout_s: float = Field(default=14_400.0, ge=1, le=604_800)
     """How long one unit may stay in one actor before it is killed and counted as an attempt."""
 
 

@@ -69,10 +69,10 @@ def test_a_job_that_never_fits_this_machine_is_refused_with_the_arithmetic(
     for name in ("config.json", "model.safetensors"):
         (model / name).write_text("{}")
     tokenize = {"engine": "mimo", "model": str(model), "device": "cuda"}
-    assert main(["run", str(spec_file(tmp_path, tokenize=tokenize))]) == 2
-    said = capsys.readouterr().err
-    assert "1 (gpu actor) = 1 GPUs, and this machine has 0" in said
-    assert not (tmp_path / "out").exists()
+    for command in ("run", "plan"):
+        assert main([command, str(spec_file(tmp_path, tokenize=tokenize))]) == 2
+        assert "1 (gpu actor) = 1 GPUs, and" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 def test_an_output_of_another_job_or_of_a_stranger_is_refused(
@@ -86,6 +86,15 @@ def test_an_output_of_another_job_or_of_a_stranger_is_refused(
     assert main(["run", str(path), "--fresh"]) == 2
     assert "nothing was removed" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_an_output_that_cannot_be_made_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_of_two_cpus: None
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    path = spec_file(tmp_path, output=str(tmp_path / "file" / "out"))
+    assert main(["run", str(path)]) == 2
+    assert "cannot be made" in capsys.readouterr().err
 
 
 def test_a_changed_spec_is_named_when_it_meets_the_output_of_the_old_one(

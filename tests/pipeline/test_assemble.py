@@ -58,6 +58,7 @@ def test_duplicates_split_the_job_in_two_sweeps_and_only_the_waveform_is_made_ag
         (without("vad"), "stages.diarize: reads 'speech', which no stage before it writes"),
         (moved("diarize", "vad"), "'speech', which no stage before it writes; 'vad' does, move"),
         (without("quality"), "stages.filter: reads 'snr_db', which no stage before it writes"),
+        ({**CHAIN, "segment@again": {}}, "stages.segment@again: looks at whole recordings, so it"),
         (moved("asr", "segment"), "no stage before it cuts any; put 'segment' before it"),
         (without("decode"), "stages.normalize: reads 'audio', which no stage before it writes"),
         ({**CHAIN, "vat": {}}, "there is no stage 'vat'; did you mean 'vad'?"),

@@ -1,9 +1,11 @@
 """Fitting pools to a cluster, and refusing with the arithmetic what cannot be scheduled."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.assemble import Job, NamedStage, Pass
-from pipeline.fit import Cluster, fit, stations_of
+from pipeline.fit import Cluster, _within_container, fit, stations_of
 from schemas.errors import PlanError
 from schemas.job import InputsSpec, JobSpec, RunSpec
 from stages.base import Resources
@@ -72,6 +74,17 @@ def test_fractions_of_a_gpu_are_counted() -> None:
 def test_memory_limits_the_actors_too() -> None:
     (pool,) = fit(make_job(DECODE, CUT, SCORE), cluster(64, memory_gb=8))
     assert pool.size == 8 * 1024 // (600 + 200 + 3 * 40)
+
+
+def test_a_container_s_limits_count_before_the_machine_s(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    (tmp_path / "memory.max").write_text(f"{4 << 30}\n")
+    (tmp_path / "memory.current").write_text(f"{1 << 30}\n")
+    assert _within_container(64, 100_000, tmp_path) == (2, 3072)
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _within_container(64, 100_000, tmp_path) == (64, 100_000)
+    assert _within_container(64, 100_000, tmp_path / "none") == (64, 100_000)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,20 @@
 """Running a job on real Ray: accounting, resume, dead and hung workers."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.manifest import Manifest
+from pipeline.output import locked
 from pipeline.run import run_job
 from pipeline.status import status_of
 from schemas.errors import OutputError
 from schemas.job import RunSpec
 from tests.pipeline.toy_jobs import Silent, toy_job, write_words
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.usefixtures("ray_of_two_cpus")
 Row = dict[str, object]
@@ -73,6 +78,50 @@ def test_a_finished_job_runs_again_without_work_and_another_job_is_refused(
     with pytest.raises(OutputError, match=r"1 new \(the first: .*c\.txt\)"):
         run_job(toy_job(inputs, tmp_path / "out"), Silent())
     assert status_of(tmp_path / "out").inputs == 2
+
+
+def test_two_runs_never_work_on_one_output(tmp_path: Path) -> None:
+    inputs = write_words(tmp_path / "in", {"a": "good"})
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="another run is at work"):
+        run_job(toy_job(inputs, tmp_path / "out"), Silent())
+    run_job(toy_job(inputs, tmp_path / "out"), Silent())
+    assert status_of(tmp_path / "out").done == 1
+
+
+def test_a_run_that_was_killed_while_it_began_is_no_dead_end(tmp_path: Path) -> None:
+    inputs = write_words(tmp_path / "in", {"a": "good"})
+    run_job(toy_job(inputs, tmp_path / "out"), Silent())
+    (tmp_path / "out" / "job.json").unlink()
+    (tmp_path / "out" / ".inputs.parquet.123.part").write_text("torn")
+    run_job(toy_job(inputs, tmp_path / "out"), Silent())
+    status = status_of(tmp_path / "out")
+    assert (status.done, status.runs) == (1, 1)
+
+
+def test_audio_crosses_between_workers_only_where_the_resource_changes(tmp_path: Path) -> None:
+    """A Ray of its own, because it says that it has a GPU, which the shared one has not."""
+    inputs = write_words(tmp_path / "in", {f"n{i}": "good" for i in range(4)} | {"b": "bad"})
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.engine import start_ray\n"
+        "from pipeline.run import run_job\n"
+        "from tests.pipeline.toy_jobs import Silent, toy_gpu_job\n"
+        "start_ray(num_cpus=3, num_gpus=1)\n"
+        "run_job(toy_gpu_job(Path(sys.argv[1]), Path(sys.argv[2])), Silent())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(inputs), str(tmp_path / "gpu")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run_job(toy_job(inputs, tmp_path / "cpu"), Silent())
+    for table in ("recordings", "segments", "failures"):
+        assert rows(tmp_path / "gpu", table) == rows(tmp_path / "cpu", table)
+    run = Manifest(tmp_path / "gpu").table("runs").to_pylist()[0]
+    assert (run["workers"], run["gpus"]) == (3, 1.0)
 
 
 def test_exact_duplicates_fall_out_whatever_they_are_called(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pipeline.shards import ShardPlan
 from pipeline.worker import UnitResult
 from schemas.job import InputsSpec, JobSpec, RunSpec
 from schemas.source import Source
-from tests.pipeline.toy_stages import ToyCut, ToyDecode, ToyScore
+from tests.pipeline.toy_stages import ToyCut, ToyDecode, ToyGpuScore, ToyScore
 
 
 def write_words(folder: Path, words: dict[str, str]) -> Path:
@@ -35,6 +35,13 @@ def toy_job(inputs: Path, out: Path, run: RunSpec | None = None) -> Job:
         NamedStage("quality", ToyScore(ToyScore.Spec())),
     )
     return Job(spec=spec, stages=stages, passes=(Pass(stages),))
+
+
+def toy_gpu_job(inputs: Path, out: Path) -> Job:
+    """The same with the scoring on a GPU: decode and segment, then another station."""
+    job = toy_job(inputs, out)
+    stages = (*job.stages[:2], NamedStage("quality", ToyGpuScore(ToyScore.Spec())))
+    return Job(spec=job.spec, stages=stages, passes=(Pass(stages),))
 
 
 class Silent:

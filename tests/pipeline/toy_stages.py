@@ -12,7 +12,7 @@ from schemas.errors import ItemError
 from schemas.spans import SegmentSpan, Span
 from schemas.verdict import Drop, Keep, Verdict
 from stages.audio import Audio
-from stages.base import Recording, RecordingStage, Segment, SegmentStage, StageSpec
+from stages.base import Recording, RecordingStage, Resources, Segment, SegmentStage, StageSpec
 
 RATE_HZ = 1000
 
@@ -96,3 +96,10 @@ class ToyScore(SegmentStage):
         if any(s.start_sample == self.fail_at_s * RATE_HZ for s in batch):
             raise ValueError("cannot be scored")
         return [Keep({"snr_db": segment.start_sample / RATE_HZ}) for segment in batch]
+
+
+class ToyGpuScore(ToyScore):
+    """The same score, claimed to need a GPU."""
+
+    def resources(self) -> Resources:
+        return Resources(num_cpus=1, num_gpus=1, memory_mb=100)
