@@ -12,6 +12,7 @@ from schemas.job import SPEC_VERSION, JobSpec
 
 MAX_SPEC_BYTES = 1_000_000
 MAX_DEPTH = 12
+MAX_INTEGER_BITS = 64
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -25,12 +26,35 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
-        for key_node, _ in node.value:
+        # A tag can call anything a mapping ('!!map text'); YAML's own error says what is none.
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError(f"line {line}: a key here is a {key_node.id}, wanted one word")
             if key_node.value in seen:
-                line = key_node.start_mark.line + 1
-                raise SpecError(f"line {line}: the key {key_node.value!r} stands here twice")
+                raise SpecError(f"line {line}: the key {_short(key_node.value)} stands here twice")
             seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        line = node.start_mark.line + 1
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (SpecError, yaml.YAMLError):
+            raise
+        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
+            # YAML takes the value for a date or a number by its look or its tag, and then Python's
+            # own errors come through: '2024-13-45', '!!int abc', '!!bool maybe'.
+            kind = node.tag.rpartition(":")[2]
+            raise SpecError(
+                f"line {line}: {_short(node.value)} is no {kind}; text is written in quotes"
+            ) from error
+        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+            raise SpecError(
+                f"line {line}: {_short(node.value)} is a whole number of more than "
+                f"{MAX_INTEGER_BITS} bits; text is written in quotes"
+            )
+        return value
 
 
 def load_job(path: Path, overrides: list[str] | None = None) -> JobSpec:
@@ -62,36 +86,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SpecError("there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot be read as text: {error}") from error
-    try:
-        raw = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader, made stricter
-    except yaml.YAMLError as error:
-        raise SpecError(f"is no YAML: {' '.join(str(error).split())}") from error
-    except RecursionError:
-        raise SpecError(f"is nested deeper than {MAX_DEPTH} levels") from None
+    raw = _parsed(text)
     if not isinstance(raw, dict):
         raise SpecError(f"holds {type(raw).__name__}, wanted keys and values")
-    if _depth(raw) > MAX_DEPTH:
-        raise SpecError(f"is nested deeper than {MAX_DEPTH} levels")
     return raw
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Sets `a.b.c=value` in place; the value is read as YAML, so numbers and lists work."""
+    """Sets `a.b.c=value` in place; the value is read as YAML, so numbers and lists work.
+
+    Raises `SpecError` for what the spec itself could not hold either.
+    """
     key_path, equals, text = override.partition("=")
     keys = key_path.split(".")
+    shown = f"override {_short(override)}"
     if not equals or not all(keys):
-        raise SpecError(f"override {override!r} is not of the form key.path=value")
+        raise SpecError(f"{shown} is not of the form key.path=value")
     try:
-        value = yaml.safe_load(text) if text else None
-    except yaml.YAMLError as error:
-        raise SpecError(f"override {override!r}: the value is no YAML") from error
+        value = _parsed(text, levels_above=len(keys)) if text else None
+    except SpecError as error:
+        raise SpecError(f"{shown}: {str(error).removeprefix('line 1: ')}") from error
     here = raw
     for key in keys[:-1]:
         below = here.setdefault(key, {})
         if below is None:
             below = here[key] = {}
         if not isinstance(below, dict):
-            raise SpecError(f"override {override!r}: {key!r} is a value, not a section")
+            raise SpecError(f"{shown}: {key!r} is a value, not a section")
         here = below
     here[keys[-1]] = value
 
@@ -101,8 +122,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     first, *more = error.errors(include_url=False)
     location = [str(part) for part in first["loc"]]
     where = ".".join([prefix, *location] if prefix else location) or "spec"
-    found = repr(first.get("input"))
-    found = found if len(found) <= 60 else found[:57] + "..."
+    found = _short(first.get("input"))
     kind = first["type"]
     if kind == "extra_forbidden":
         known = _fields_at(model, location[:-1])
@@ -114,6 +134,11 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         text = f"{message[0].lower()}{message[1:]}, found {found}{_unit_hint(location)}"
     rest = f" (and {len(more)} more)" if more else ""
     return f"{where}: {text}{rest}"
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 _UNITS = {
@@ -155,6 +180,20 @@ def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
             return []
         model = below
     return list(model.model_fields)
+
+
+def _parsed(text: str, levels_above: int = 0) -> Any:
+    """What the YAML says, for a spec and for an override alike; raises `SpecError`."""
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader, made stricter
+        too_deep = levels_above + _depth(value) > MAX_DEPTH
+    except yaml.YAMLError as error:
+        raise SpecError(f"is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise SpecError(f"is nested deeper than {MAX_DEPTH} levels")
+    return value
 
 
 def _depth(value: Any) -> int:

@@ -54,6 +54,23 @@ def test_overrides_reach_into_sections_and_keep_their_types(tmp_path: Path) -> N
         ("a: [1, 2\n", "is no YAML"),
         ("name: x\ninputs: {uri: r}\noutput: o\nstages: {}\n", "needs at least one stage"),
         ("a: " + "[" * 40 + "]" * 40, "nested deeper"),
+        ("a: " + "[" * 4000 + "]" * 4000, "nested deeper"),
+        ("? [a]\n: b\n", "line 1: a key here is a sequence, wanted one word"),
+        (GOOD + "run:\n  ? {a: b}\n  : c\n", "line 9: a key here is a mapping, wanted one word"),
+        (GOOD.replace("mine", "2024-13-45"), "line 2: '2024-13-45' is no timestamp; text is wri"),
+        (GOOD + "seed: !!int abc\n", "line 8: 'abc' is no int"),
+        (GOOD + "seed: !!int ''\n", "line 8: '' is no int"),
+        (GOOD + "seed: !!float abc\n", "line 8: 'abc' is no float"),
+        (GOOD + "seed: !!bool maybe\n", "line 8: 'maybe' is no bool"),
+        (GOOD + "seed: !!timestamp abc\n", "line 8: 'abc' is no timestamp"),
+        (GOOD + "seed: !!map abc\n", "is no YAML: expected a mapping node"),
+        (GOOD + "seed: !!set abc\n", "is no YAML: expected a mapping node"),
+        (GOOD + "2024-13-45: x\n", "line 8: '2024-13-45' is no timestamp"),
+        (GOOD + "seed: " + "9" * 5000, "is no int"),
+        (GOOD.replace("mine", "0x" + "f" * 5000), "line 2: '0xff"),
+        (GOOD + "<<: 3\n", "is no YAML"),
+        (GOOD + "3: x\n", "3: keys should be strings"),
+        (GOOD + 'seed: "\\ud800"\n', "seed: "),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_file_and_the_place(
@@ -76,7 +93,36 @@ def test_a_missing_file_and_a_binary_file_are_named(tmp_path: Path) -> None:
         load_job(tmp_path / "binary.yaml")
 
 
-@pytest.mark.parametrize("override", ["novalue", "=3", "a..b=3", "name.deeper=3"])
-def test_a_malformed_override_is_named(tmp_path: Path, override: str) -> None:
-    with pytest.raises(SpecError, match="override"):
-        load_job(write(tmp_path, GOOD), [override])
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("novalue", "is not of the form key.path=value"),
+        ("=3", "is not of the form"),
+        ("a..b=3", "is not of the form"),
+        ("name.deeper=3", "'name' is a value, not a section"),
+        ("inputs.limit=2024-13-45", "'2024-13-45' is no timestamp; text is written in quotes"),
+        ("seed=!!int abc", "'abc' is no int"),
+        ("run={? [a] : b}", "a key here is a sequence"),
+        ("run={workers: 1, workers: 2}", "the key 'workers' stands here twice"),
+        ("inputs.include=[&x a, *x]", "YAML aliases are not accepted"),
+        ("inputs.include=[a", "is no YAML"),
+        ("run=" + "[" * 4000 + "]" * 4000, "is nested deeper than 12 levels"),
+        (".".join("a" * 13) + "=3", "is nested deeper than 12 levels"),
+        ("stages.vad.x=" + "[" * 10 + "]" * 10, "is nested deeper than 12 levels"),
+    ],
+)
+def test_a_malformed_override_is_one_line_that_names_it(
+    tmp_path: Path, override: str, said: str
+) -> None:
+    path = write(tmp_path, GOOD)
+    with pytest.raises(SpecError) as caught:
+        load_job(path, [override])
+    message = str(caught.value)
+    assert message.startswith(f"{path}: override '{override[:20]}")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_a_whole_number_of_64_bits_and_a_quoted_date_are_values(tmp_path: Path) -> None:
+    spec = load_job(write(tmp_path, GOOD), [f"seed={2**64 - 1}", "name='2024-13-45'"])
+    assert (spec.seed, spec.name) == (2**64 - 1, "2024-13-45")
