@@ -40,13 +40,15 @@ def to_float(samples: npt.NDArray[np.generic], num_channels: int) -> Channels:
 class MonoMix:
     """A mono mix that grows chunk by chunk, with what is needed to judge it afterwards.
 
-    With `only_channel` it takes that channel instead of the mean.
+    With `only_channel` it takes that channel instead of the mean. `num_nonfinite` counts moments at
+    which some channel held no number, `num_lost` those at which none held one.
     """
 
     num_channels: int
     only_channel: int | None = None
     num_samples: int = 0
     num_nonfinite: int = 0
+    num_lost: int = 0
     channel_energy: npt.NDArray[np.float64] = field(init=False)
     mix_energy: float = 0.0
     _chunks: list[Waveform] = field(default_factory=list)
@@ -61,6 +63,7 @@ class MonoMix:
         if not peak <= LARGEST_SAMPLE:
             wrong = ~(np.abs(channels) <= LARGEST_SAMPLE)
             self.num_nonfinite += int(wrong.any(axis=0).sum())
+            self.num_lost += int(wrong.all(axis=0).sum())
             channels = np.where(wrong, np.float32(0), channels)
         if self.num_channels == 1:
             mono = channels[0]
@@ -88,8 +91,12 @@ class MonoMix:
 
         Dead channels do not dilute the mean: it is taken over those that live.
         """
-        mono = np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.float32)
-        self._chunks = []
+        mono = np.empty(self.num_samples, np.float32)
+        end = self.num_samples
+        while self._chunks:  # chunk by chunk, so that an hour is not held twice
+            chunk = self._chunks.pop()
+            mono[end - chunk.shape[0] : end] = chunk
+            end -= chunk.shape[0]
         if self.num_channels == 1:
             return mono, "mono"
         if self.only_channel is not None:

@@ -151,9 +151,11 @@ def link_speakers(
     `means[w]` has shape `[num_speakers_w, width]`; `weights[w]` holds how much each of them says.
     Two speakers of one stretch are never linked, nor two groups that share a stretch.
     """
+    if not means:
+        return []
     stretch = np.concatenate([np.full(len(rows), w) for w, rows in enumerate(means)])
     vectors = np.concatenate(means).astype(np.float64)
-    mass = np.concatenate(weights).astype(np.float64)
+    mass = np.maximum(np.concatenate(weights).astype(np.float64), 1.0)  # some get no cell at all
     num = len(stretch)
     group = np.arange(num)
     alive = np.ones(num, bool)

@@ -56,7 +56,7 @@ class EmbeddingDiarizer(RecordingStage):
     engine: ClassVar[str] = "embeddings"
     reads: ClassVar[frozenset[str]] = frozenset({"audio", "speech"})
     writes: ClassVar[frozenset[str]] = frozenset({"turns", "num_speakers", "overlap_s"})
-    speed_x_real_time: ClassVar[float] = 60.0
+    speed_x_real_time: ClassVar[float] = 90.0
     spec: Spec
 
     def __init__(self, spec: Spec) -> None:
