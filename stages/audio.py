@@ -36,9 +36,10 @@ class Audio:
     def at(self, rate_hz: int) -> Waveform:
         """The whole recording at `rate_hz`; the first call resamples, later ones are free."""
         if rate_hz not in self._at:
-            from stages.resample import resample
+            from stages.resample_blocks import resample_in_blocks
 
-            samples = resample(self.samples, self.sample_rate_hz, rate_hz)
+            # In blocks, because resampled whole an hour takes gigabytes beside itself.
+            samples = resample_in_blocks(self.samples, self.sample_rate_hz, rate_hz)
             samples.flags.writeable = False
             self._at[rate_hz] = samples
         return self._at[rate_hz]
