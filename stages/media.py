@@ -156,10 +156,10 @@ def ends_inside_ogg_page(path: Path) -> bool:
 
 
 def promised_over_held(path: Path) -> float:
-    """How many times more sample data a WAV or CAF header promises than the file holds.
+    """How many times more sample data a WAV, W64 or CAF header promises than the file holds.
 
     1 where it holds all, where the header leaves the size open, and for other formats. FFmpeg cuts
-    the length of these two to what is there, so without this they never look truncated.
+    the length of these to what is there, so without this they never look truncated.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -174,6 +174,8 @@ def _sample_data(file: BinaryIO, size: int) -> tuple[int, int]:
     head = file.read(24)
     if head[:4] in (b"RIFF", b"RF64", b"BW64"):
         return _chunk_data(file, size, first_chunk=12, length_bytes=4, order="little")
+    if head[:4] == b"riff":
+        return _w64_data(file, size)
     if head[:4] == b"caff":
         return _chunk_data(file, size, first_chunk=8, length_bytes=8, order="big")
     return 0, 0
@@ -202,4 +204,21 @@ def _chunk_data(
                 length = long_size
             return at, 0 if length >= 1 << 63 else length
         at += length + (length & 1 if length_bytes == 4 else 0)
+    return 0, 0
+
+
+def _w64_data(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Like `_sample_data`, for W64: names are GUIDs that begin with the RIFF name in small letters.
+
+    Lengths of 64 bits count the 24 bytes of name and length too; chunks start at multiples of 8.
+    """
+    at = 40  # behind the GUID of the file, its length, and the GUID that says wave
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        name, length = file.read(16), int.from_bytes(file.read(8), "little")
+        if at + 24 > size or length < 24:
+            break
+        if name[:4] == b"data":
+            return at + 24, 0 if length >= 1 << 63 else length - 24
+        at += length + -length % 8
     return 0, 0
