@@ -18,6 +18,7 @@ from tokenizer.packing import Pack
 
 UNLIMITED = (-1, -1)
 _QUERY_BLOCK = 256
+_CACHE_LINE = 64
 _ROPE_BLOCK = 1024
 
 
@@ -81,11 +82,17 @@ def _one_by_one(
         if start > filled:  # rows between aligned clips belong to none
             results.append(q_NHE.new_zeros(start - filled, *q_NHE.shape[1:]))
         rows = slice(start, start + length)
-        results.append(_of_clip(q_NHE[rows], k_NHE[rows], v_NHE[rows], window))
+        q_LHE, k_LHE, v_LHE = (_aligned(part[rows]) for part in (q_NHE, k_NHE, v_NHE))
+        results.append(_of_clip(q_LHE, k_LHE, v_LHE, window))
         filled = start + length
     if pack.num_rows > filled:
         results.append(q_NHE.new_zeros(pack.num_rows - filled, *q_NHE.shape[1:]))
     return torch.cat(results) if len(results) > 1 else results[0]
+
+
+def _aligned(rows_LHE: Tensor) -> Tensor:
+    """The rows where a fresh tensor would lie: matrix kernels may look at the address."""
+    return rows_LHE if rows_LHE.data_ptr() % _CACHE_LINE == 0 else rows_LHE.clone()
 
 
 def _of_clip(q_LHE: Tensor, k_LHE: Tensor, v_LHE: Tensor, window: tuple[int, int]) -> Tensor:

@@ -43,7 +43,7 @@ class Codebook(nn.Module):
         |x - e|^2 is |x|^2 - 2 (x.e - |e|^2/2): the bracket decides, and without |x|^2 less is
         rounded away.
         """
-        return self._product(x_ND, self.embed, self._minus_half_norms())
+        return self._product(x_ND, self.embed, bias_O=self._minus_half_norms())
 
     def lookup(self, codes_N: Tensor) -> Tensor:
         """The entries' vectors, `[N, D]`."""

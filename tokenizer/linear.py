@@ -2,8 +2,8 @@
 
 On a CPU in float32 a weight is laid out once for oneDNN, which then multiplies 10 to 90 % faster
 than the ordinary product (most on few rows), applies GELU on the way out, and was seen to give a
-row the same bits for any number of rows from 16 on and any number of threads. The copy is made at
-first use and costs the weight's memory again.
+row the same bits in tiles of 48, 96 and 192 rows and for any number of threads. The copy is made
+at first use and costs the weight's memory again.
 """
 
 from collections.abc import Callable
@@ -14,34 +14,48 @@ from torch.nn import functional
 
 
 class RowProduct:
-    """`rows @ matrix.T + bias`, then GELU if asked, with the layout kept between calls.
+    """Products of rows with one matrix `[outputs, inputs]`, whose layout is kept between calls.
 
-    The matrix `[outputs, inputs]` is the weight itself, or what `as_matrix` makes of it.
+    The matrix is the weight itself, or what `as_matrix` makes of one or several weights.
     """
 
-    def __init__(self, as_matrix: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, as_matrix: Callable[..., Tensor] | None = None) -> None:
         self._as_matrix = as_matrix or _unchanged
-        self._source: Version | None = None
+        self._source: tuple[Version, ...] = ()
         self._laid_out: Tensor | None = None
 
     def __call__(
-        self, rows_NI: Tensor, weight: Tensor, bias_O: Tensor | None, *, gelu: bool = False
+        self,
+        rows_NI: Tensor,
+        *weights: Tensor,
+        bias_O: Tensor | None = None,
+        gelu: bool = False,
+        plus_NO: Tensor | None = None,
     ) -> Tensor:
+        """`rows @ matrix.T + bias`, then GELU if asked, then `plus` if given."""
         if not _onednn_serves(rows_NI):
-            out = functional.linear(rows_NI, self._as_matrix(weight), bias_O)
-            return functional.gelu(out) if gelu else out
-        if self._laid_out is None or version_of(weight) != self._source:
-            matrix_OI = self._as_matrix(weight.detach()).contiguous()
+            out = functional.linear(rows_NI, self._as_matrix(*weights), bias_O)
+            out = functional.gelu(out) if gelu else out
+            return out if plus_NO is None else plus_NO + out
+        source = tuple(version_of(weight) for weight in weights)
+        if self._laid_out is None or source != self._source:
+            matrix_OI = self._as_matrix(*(weight.detach() for weight in weights)).contiguous()
             self._laid_out = torch.ops.mkldnn._reorder_linear_weight(matrix_OI, None)
-            self._source = version_of(weight)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            rows_NI, self._laid_out, bias_O, "gelu" if gelu else "none", [], "none"
-        )
-        return product
+            self._source = source
+        multiply = torch.ops.mkldnn._linear_pointwise
+        out_NO: Tensor
+        if plus_NO is None:
+            activation = "gelu" if gelu else "none"
+            out_NO = multiply(rows_NI, self._laid_out, bias_O, activation, [], "none")
+        elif gelu:
+            raise ValueError("a product with GELU has nothing added to it")
+        else:
+            out_NO = multiply.binary(rows_NI, plus_NO, self._laid_out, bias_O, "add")
+        return out_NO
 
     def __getstate__(self) -> dict[str, object]:
         # The layout is an opaque tensor; a copy or another process makes its own.
-        return {"_as_matrix": self._as_matrix, "_source": None, "_laid_out": None}
+        return {"_as_matrix": self._as_matrix, "_source": (), "_laid_out": None}
 
 
 Version = tuple[int, int, torch.dtype]
@@ -54,7 +68,7 @@ def version_of(tensor: Tensor) -> Version:
 
 
 class Linear(nn.Module):
-    """A linear map of rows with an optional GELU behind it.
+    """A linear map of rows.
 
     Parameters are left as memory holds them: they come from a checkpoint or from a seed.
     """
@@ -65,8 +79,9 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_outputs)) if bias else None
         self._product = RowProduct()
 
-    def forward(self, rows_NI: Tensor, *, gelu: bool = False) -> Tensor:
-        return self._product(rows_NI, self.weight, self.bias, gelu=gelu)
+    def forward(self, rows_NI: Tensor, *, gelu: bool = False, plus: Tensor | None = None) -> Tensor:
+        """The mapped rows, then GELU if asked, then `plus` added if given."""
+        return self._product(rows_NI, self.weight, bias_O=self.bias, gelu=gelu, plus_NO=plus)
 
 
 class TapConv(nn.Module):
@@ -81,7 +96,7 @@ class TapConv(nn.Module):
     def forward(self, rows_NC: Tensor, plan_NW: Tensor) -> Tensor:
         """GELU of the convolution where `plan_NW` (see `packing.taps`) says which rows are read."""
         read = rows_NC.index_select(0, plan_NW.reshape(-1)).reshape(plan_NW.shape[0], -1)
-        return self._product(read, self.weight, self.bias, gelu=True)
+        return self._product(read, self.weight, bias_O=self.bias, gelu=True)
 
 
 class TapConvTransposed(nn.Module):
@@ -97,7 +112,7 @@ class TapConvTransposed(nn.Module):
     def forward(self, rows_LC: Tensor) -> Tensor:
         """All `(L - 1) * stride + width` rows that one clip's `L` rows become."""
         _, num_outputs, width = self.weight.shape
-        taps_LWC = self._product(rows_LC, self.weight, None).unflatten(1, (width, num_outputs))
+        taps_LWC = self._product(rows_LC, self.weight).unflatten(1, (width, num_outputs))
         reach = (rows_LC.shape[0] - 1) * self.stride + 1
         out = rows_LC.new_zeros(reach + width - 1, num_outputs)
         for tap in range(width):

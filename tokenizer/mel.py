@@ -15,6 +15,7 @@ from torch.nn import functional
 from tokenizer.spec import TokenizerSpec
 
 FLOOR = 1e-7
+_ROWS_PER_PRODUCT = 64
 _ROWS_PER_FFT = 65_536  # bounds the spectrum in memory to about 500 MB
 
 
@@ -42,7 +43,10 @@ class LogMel:
             pad_mode="reflect",
             return_complex=True,
         )
-        return (spectrum_BF.abs().T @ bands_BM).clamp_(min=FLOOR).log_()
+        num_hops = spectrum_BF.shape[1]
+        # A product of a few rows has other bits on one thread than on two; filled up, it has not.
+        magnitude_BF = functional.pad(spectrum_BF.abs(), (0, -num_hops % _ROWS_PER_PRODUCT))
+        return (magnitude_BF.T @ bands_BM)[:num_hops].clamp_(min=FLOOR).log_()
 
     def packed(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """The same hops for many waveforms of one device in a few large calls: made for a GPU.

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from tokenizer.packing import Tiling
 
-SIZES = (32, 64, 128, 256)
-"""Up to 256 rows of the widest layer stay in a core's cache; below 32 kernels slow down."""
-APART = Tiling(sizes=(64,), align=64)
+SIZES = (48, 96, 192)
+"""Multiples of 48, which the register tiles of AVX2 and AVX-512 kernels divide: with powers of two
+the last rows of a tile came out differently on AVX2. 192 rows of the widest layer stay in cache."""
+APART = Tiling(sizes=(48,), align=48)
 """Where places matter: every clip starts a tile, so a product holds one clip's rows and zeros."""
 
 Probe = Callable[[int], Tensor]
@@ -36,11 +37,12 @@ class TilingChoice:
 
 
 def find_tiling(probes: Sequence[Probe], sizes: tuple[int, ...] = SIZES) -> Tiling:
-    """All sizes that agree with the largest; clips apart if even that one differs from itself."""
-    agreeing = set(sizes)
-    for probe in probes:
-        wanted = probe(sizes[-1])[0]
-        agreeing = {size for size in agreeing if bool((probe(size) == wanted).all())}
-    if sizes[-1] not in agreeing:
-        return APART
-    return Tiling(sizes=tuple(sorted(agreeing)))
+    """Sizes among which a row's place and company do not show; clips apart if there are none."""
+    for largest in range(len(sizes), 0, -1):
+        agreeing = set(sizes[:largest])
+        for probe in probes:
+            wanted = probe(sizes[largest - 1])[0]
+            agreeing = {size for size in agreeing if bool((probe(size) == wanted).all())}
+        if sizes[largest - 1] in agreeing:
+            return Tiling(sizes=tuple(sorted(agreeing)))
+    return APART

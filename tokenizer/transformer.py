@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenizer.attention import Rope, attend, rotate
-from tokenizer.linear import Linear
+from tokenizer.linear import Linear, RowProduct
 from tokenizer.packing import Pack, rowwise
 from tokenizer.spec import StackSpec
 
@@ -28,16 +28,22 @@ class Attention(nn.Module):
         self.k_proj = Linear(width, width, bias=False)
         self.v_proj = Linear(width, width)
         self.out_proj = Linear(width, width)
+        self._product = RowProduct(_stacked)
 
-    def project(
-        self, x_ND: Tensor, cos_N1F: Tensor, sin_N1F: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries, rotated keys, values, each `[N, H, E]`."""
-        q, k, v = (
-            part(x_ND).unflatten(-1, (self.num_heads, -1))
-            for part in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        return rotate(q, cos_N1F, sin_N1F), rotate(k, cos_N1F, sin_N1F), v
+    def project(self, x_ND: Tensor, cos_N1F: Tensor, sin_N1F: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotated queries and keys side by side, `[N, 2H, E]`, and values `[N, H, E]`."""
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        no_bias = self.q_proj.weight.new_zeros(self.q_proj.weight.shape[0])
+        biases = [no_bias if part.bias is None else part.bias for part in parts]
+        # One product for all three: fewer, larger calls.
+        qkv = self._product(x_ND, *(part.weight for part in parts), bias_O=torch.cat(biases))
+        heads = qkv.unflatten(-1, (3 * self.num_heads, -1))
+        rotated, values = heads.split((2 * self.num_heads, self.num_heads), dim=1)
+        return rotate(rotated, cos_N1F, sin_N1F), values
+
+
+def _stacked(*weights: Tensor) -> Tensor:
+    return torch.cat(weights)
 
 
 class TransformerLayer(nn.Module):
@@ -53,12 +59,12 @@ class TransformerLayer(nn.Module):
 
     def before_attention(
         self, x_ND: Tensor, cos_N1F: Tensor, sin_N1F: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         return self.self_attn.project(self.self_attn_layer_norm(x_ND), cos_N1F, sin_N1F)
 
     def after_attention(self, x_ND: Tensor, attended_NHE: Tensor) -> tuple[Tensor]:
-        x_ND = x_ND + self.self_attn.out_proj(attended_NHE.flatten(1))
-        x_ND = x_ND + self.fc2(self.fc1(self.final_layer_norm(x_ND), gelu=True))
+        x_ND = self.self_attn.out_proj(attended_NHE.flatten(1), plus=x_ND)
+        x_ND = self.fc2(self.fc1(self.final_layer_norm(x_ND), gelu=True), plus=x_ND)
         if x_ND.dtype == torch.float16:
             # An overflow becomes a large number instead of spreading; unconditional, because asking
             # whether there is one would wait for the device.
@@ -82,15 +88,20 @@ def run_layers(
     cos_N1F, sin_N1F = rope.of(pack, x_ND.dtype)
     in_place = len(pack.tiles) > 1 and not torch.is_grad_enabled()
     x_ND = x_ND.clone() if in_place else x_ND
-    qkv: tuple[Tensor, ...] | None = None
+    projected: tuple[Tensor, ...] | None = None
     for number, layer in enumerate(layers, start=1):
         if not isinstance(layer, TransformerLayer):
             raise TypeError(f"layer {number} is a {type(layer).__name__}")
-        qkv = rowwise(
-            layer.before_attention, pack, x_ND, cos_N1F, sin_N1F, out=qkv if in_place else None
+        projected = rowwise(
+            layer.before_attention,
+            pack,
+            x_ND,
+            cos_N1F,
+            sin_N1F,
+            out=projected if in_place else None,
         )
-        q_NHE, k_NHE, v_NHE = qkv
-        attended_NHE = attend(q_NHE, k_NHE, v_NHE, pack, window)
+        q_NHE, k_NHE = projected[0].chunk(2, dim=1)
+        attended_NHE = attend(q_NHE, k_NHE, projected[1].contiguous(), pack, window)
         (x_ND,) = rowwise(
             layer.after_attention, pack, x_ND, attended_NHE, out=[x_ND] if in_place else None
         )
@@ -114,7 +125,7 @@ def layer_probes(
     def before(count: int) -> Tensor:
         rows = row_1D.expand(count, -1).contiguous()
         angles = angles_11F.expand(count, -1, -1).contiguous()
-        return torch.cat(layer.before_attention(rows, angles, angles), dim=-1).flatten(1)
+        return torch.cat(layer.before_attention(rows, angles, angles), dim=1).flatten(1)
 
     def after(count: int) -> Tensor:
         rows = row_1D.expand(count, -1).contiguous()

@@ -160,7 +160,11 @@ def test_every_stage_of_the_decoder_gives_the_published_intermediate_result(
     seen: dict[str, Tensor] = {}
     hooks = [
         module.register_forward_hook(
-            lambda module, inputs, output, name=name: seen.__setitem__(name, output)
+            # The attention's result is stored without what it is added to.
+            lambda module, inputs, more, output, name=name: seen.__setitem__(
+                name, output - more.get("plus", 0)
+            ),
+            with_kwargs=True,
         )
         for name, module in points.items()
     ]

@@ -163,7 +163,8 @@ def test_every_stage_of_the_encoder_gives_the_published_intermediate_result(
     seen: dict[str, Tensor] = {}
     hooks = [
         encoder.get_submodule("layers.0.self_attn.out_proj").register_forward_hook(
-            lambda module, inputs, output: seen.__setitem__("layer0_attn", output)
+            lambda module, inputs, more, output: seen.update(layer0_attn=output - more["plus"]),
+            with_kwargs=True,
         ),
         encoder.layer_norm.register_forward_hook(
             lambda module, inputs, output: seen.update(final_ln_in=inputs[0], final_ln_out=output)

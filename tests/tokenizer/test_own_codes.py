@@ -58,6 +58,15 @@ def test_every_residue_of_the_length_keeps_its_codes(tiny: Tokenizer) -> None:
     assert_own_codes(tiny, clips[::-1], hops_per_pack=8192)
 
 
+def test_codes_do_not_depend_on_the_number_of_threads(tiny: Tokenizer) -> None:
+    # Features may differ in a last bit on some processors; no code of these clips hangs on one.
+    clips = [make_sound(length, length) for length in (300, 961, 2_000, 3_000, 24_000, 50_000)]
+    wanted = tiny.encode(clips, NUM_CODEBOOKS)
+    torch.set_num_threads(2)
+    for codes, alone in zip(tiny.encode(clips, NUM_CODEBOOKS), wanted, strict=True):
+        assert torch.equal(codes, alone)
+
+
 def test_a_long_neighbour_changes_nothing(tiny: Tokenizer) -> None:
     # 101 and 53 hops are odd, 51 and 27 rows are odd: what a padded batch would change.
     assert_own_codes(tiny, [(24_000, 1), (150_000, 2), (12_700, 3)], hops_per_pack=8192)
@@ -73,7 +82,7 @@ def test_a_padded_batch_would_change_them(tiny_folder: str) -> None:
     assert bool(different[26:].any())
 
 
-@pytest.mark.parametrize("tiling", [APART, Tiling(sizes=(256,)), Tiling(sizes=(32,))])
+@pytest.mark.parametrize("tiling", [APART, Tiling(sizes=(192,)), Tiling(sizes=(48,))])
 def test_other_tilings_keep_the_promise_too(
     tiny_folder: str, monkeypatch: pytest.MonkeyPatch, tiling: Tiling
 ) -> None:
