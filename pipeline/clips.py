@@ -15,6 +15,7 @@ from schemas.codes import Waveform
 from schemas.errors import ItemError
 from schemas.source import Source
 from stages.base import RecordingStage
+from stages.resample import resample
 
 MAX_CLIP_S = 12.0
 OPUS_HZ = 48_000
@@ -53,7 +54,9 @@ def clip_maker(job: Job, sources: Mapping[str, Source]) -> Clip:
             return None
         audio = item.values["audio"]
         end = min(row["end_sample"], row["start_sample"] + int(MAX_CLIP_S * audio.sample_rate_hz))
-        return encode_opus(audio.cut(row["start_sample"], end, OPUS_HZ), OPUS_HZ)
+        # Only the clip is resampled, not the recording that it is cut from.
+        piece = audio.cut(row["start_sample"], end)
+        return encode_opus(resample(piece, audio.sample_rate_hz, OPUS_HZ), OPUS_HZ)
 
     return clip
 
