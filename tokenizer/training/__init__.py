@@ -1,0 +1,1 @@
+"""How a tokenizer is trained: losses, networks, data and the loop around them."""
