@@ -19,7 +19,7 @@ _SMOOTHING = 1e-5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningSpec:
-    """Settings of the published tokenizer, and one choice of ours."""
+    """Settings of the published tokenizer, and two choices of ours."""
 
     dead_code_threshold: float
     """Entries used less than this (a moving count per step) are replaced by rows of the batch."""
@@ -27,10 +27,18 @@ class LearningSpec:
     keep_replacements: bool = True
     """Replace an entry's running averages as well. The published code does not, so its averaging
     undoes every replacement in the same step; switch this off to reproduce it."""
+    start_from_sums: bool = True
+    """After k-means the running sums are sums of rows. The published code leaves means there, beside
+    whole counts, so its first step shrinks an entry of n rows n-fold; off reproduces that."""
 
 
 @torch.no_grad()
-def initialise(codebook: Codebook, rows_ND: Tensor, random: torch.Generator | None = None) -> None:
+def initialise(
+    codebook: Codebook,
+    rows_ND: Tensor,
+    spec: LearningSpec,
+    random: torch.Generator | None = None,
+) -> None:
     """Set entries and averages to the k-means of these rows. An empty cluster keeps its mean."""
     rows_ND = rows_ND.float()
     means_VD = _drawn(rows_ND, codebook.size, random)
@@ -41,8 +49,10 @@ def initialise(codebook: Codebook, rows_ND: Tensor, random: torch.Generator | No
         filled_V1 = (counts_V > 0).unsqueeze(1)
         means_VD = torch.where(filled_V1, sums_VD / counts_V.clamp(min=1).unsqueeze(1), means_VD)
     codebook.embed.copy_(means_VD)
-    codebook.embed_avg.copy_(means_VD)
-    codebook.cluster_size.copy_(counts_V)
+    # An empty cluster has no sum: counted as one row, its entry stays where it is.
+    weights_V1 = counts_V.clamp(min=1).unsqueeze(1) if spec.start_from_sums else 1.0
+    codebook.embed_avg.copy_(means_VD * weights_V1)
+    codebook.cluster_size.copy_(counts_V.clamp(min=1) if spec.start_from_sums else counts_V)
     codebook.inited.fill_(1.0)
 
 

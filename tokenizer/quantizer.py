@@ -62,6 +62,16 @@ class ResidualQuantizer(nn.Module):
             codes.append(codes_N)
         return torch.stack(codes, dim=-1)
 
+    @torch.no_grad()
+    def initialise(
+        self, x_ND: Tensor, spec: LearningSpec, random: torch.Generator | None = None
+    ) -> None:
+        """Set every codebook to the k-means of what the ones before leave of these rows."""
+        rest_ND = x_ND.float()
+        for codebook in self.codebooks:
+            initialise(codebook, rest_ND, spec, random)
+            rest_ND = rest_ND - codebook.lookup(codebook.nearest(rest_ND))
+
     def learn(
         self,
         x_ND: Tensor,
@@ -80,7 +90,7 @@ class ResidualQuantizer(nn.Module):
         codes, losses = [], []
         for codebook in self.codebooks[:num_codebooks]:
             if not bool(codebook.inited):
-                initialise(codebook, rest_ND.detach(), random)
+                initialise(codebook, rest_ND.detach(), spec, random)
             codes_N = codebook.nearest(rest_ND.detach())
             chosen_ND = codebook.lookup(codes_N)
             if self.training:

@@ -66,11 +66,11 @@ class SpectrumHead(nn.Module):
         self.istft = InverseStft(spec)
 
     def samples(self, logits_LB2: Tensor) -> Tensor:
-        """Waveform `[S]` of one clip from `out`'s rows."""
+        """Waveform `[S]` of one clip from `out`'s rows, float32 in any dtype of theirs."""
         magnitude, phase = logits_LB2.float().chunk(2, dim=-1)
         spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
         waveform: Tensor = self.istft(spectrum)
-        return waveform.to(logits_LB2.dtype)
+        return waveform
 
 
 class Vocoder(nn.Module):
