@@ -141,15 +141,16 @@ def test_spectral_norm_holds_every_convolution_near_one(make: Made, sounds: Tens
 
 
 @both
-def test_autocast_leaves_the_norm_in_float32(make: Made, sounds: Tensor) -> None:
-    model = make().eval()
-    conv = convs(model)[1]
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_autocast_halves_the_convolution_but_not_its_norm(make: Made, device: str) -> None:
+    conv = convs(make().eval().to(device))[1]
     x = torch.randn(1, conv.in_channels, 20, 20, generator=torch.Generator().manual_seed(0))
+    x = x.to(device)
     assert conv.bias is not None
     weight, bias = conv.weight.bfloat16(), conv.bias.bfloat16()
     wanted = functional.conv2d(x.bfloat16(), weight, bias, conv.stride, conv.padding, conv.dilation)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(conv(x), wanted)
+    with torch.autocast(device, torch.bfloat16):
+        torch.testing.assert_close(conv(x), wanted, rtol=0, atol=0)
 
 
 @both
