@@ -1,6 +1,6 @@
 """`Tokenizer`: waveforms to codes and back, for everyone outside this folder."""
 
-# Shapes: S samples, F hops, T frames, K codebooks, D width.
+# Shapes: T frames, K codebooks.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,21 +14,16 @@ import torch
 from torch import Tensor
 
 from schemas.errors import TokenizerError
+from tokenizer.batching import by_budget
 from tokenizer.checkpoint import load_model, read_extra, save_model, weights_digest
+from tokenizer.clip_encoding import CPU_HOPS_PER_PACK, GPU_HOPS_PER_PACK, ClipEncoder
 from tokenizer.fingerprint import fingerprint_of
 from tokenizer.intake import check_codes, check_num_codebooks, check_rate, check_waveform
-from tokenizer.mel import LogMel
 from tokenizer.model import TokenizerModel
 from tokenizer.options import TokenizerOptions
-from tokenizer.packing import Tiling
 from tokenizer.spec import TokenizerSpec
 from tokenizer.streaming import LEFT_FRAMES, RIGHT_FRAMES, StreamDecoder
 from tokenizer.tiling import TilingChoice
-
-CPU_HOPS_PER_PACK = 8_192
-"""About 80 s: enough rows to fill every tile, few enough to stay near the cache."""
-GPU_HOPS_PER_PACK = 256_000
-"""As many as the published tool puts into one batch."""
 
 
 class Tokenizer:
@@ -50,8 +45,7 @@ class Tokenizer:
         self.origin = origin
         self._weights_sha256 = weights_sha256 or weights_digest(model)
         self.model.apply_rounding(self.options)
-        self._mel = LogMel(model.spec)
-        self._encoder_tiling = TilingChoice(model.encoder.row_probes)
+        self._clips = ClipEncoder(model, self.options)
         self._decoder_tiling = TilingChoice(model.decoder.row_probes)
 
     @classmethod
@@ -167,24 +161,16 @@ class Tokenizer:
 
         A waveform is 1-D, float and of any length at `sample_rate_hz`; one shorter than 481 samples
         is followed by zeros, because the mel's reflect padding needs that many. Clips are packed
-        side by side up to `hops_per_pack` mel hops; that bounds memory and changes no code.
+        up to `hops_per_pack` mel hops, on a CPU one pack to each thread; that bounds memory and
+        changes no code.
         """
         check_rate(sample_rate_hz, self.sample_rate_hz)
         check_num_codebooks(num_codebooks, self.num_codebooks)
+        if hops_per_pack is not None and hops_per_pack < 1:
+            raise TokenizerError(f"hops_per_pack is {hops_per_pack}, wanted 1 or more")
         checked = [check_waveform(waveform, index) for index, waveform in enumerate(waveforms)]
-        parts: list[list[Tensor]] = [[] for _ in checked]
-        for batch in self._batches(checked, hops_per_pack or self._hops_per_pack):
-            features = self.model.encoder(
-                [mel for _, mel in batch],
-                tiling=self._tiling(self._encoder_tiling),
-                as_padded_batch=self.options.reference_padding,
-            )
-            for (index, _), codes_TK in zip(
-                batch, self.model.encoder.codes(features, num_codebooks), strict=True
-            ):
-                parts[index].append(codes_TK)
-        # Fetched only now, so that a device has the next pack waiting while it works on this one.
-        return [torch.cat(clip).cpu() for clip in parts]
+        with self._without_autocast():
+            return self._clips.encode(checked, num_codebooks, hops_per_pack=hops_per_pack)
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], *, as_padded_batch: bool = False) -> list[Tensor]:
@@ -207,8 +193,8 @@ class Tokenizer:
             (index, piece) for index, clip in enumerate(checked) for piece in clip.split(segment)
         ]
         parts: list[list[Tensor]] = [[] for _ in checked]
-        budget = max(1, self._hops_per_pack // self.spec.hops_per_frame)
-        for batch in _by_budget(pieces, budget):
+        hops = CPU_HOPS_PER_PACK if self._on_cpu else GPU_HOPS_PER_PACK
+        for batch in by_budget(pieces, _length, max(1, hops // self.spec.hops_per_frame)):
             vectors = [self.dequantize(piece) for _, piece in batch]
             for (index, _), samples in zip(batch, self.decode_vectors(vectors), strict=True):
                 parts[index].append(samples)
@@ -225,11 +211,12 @@ class Tokenizer:
         self, vectors: Sequence[Tensor], *, as_padded_batch: bool = False
     ) -> list[Tensor]:
         """Samples of clips given as vectors, float32 on the host; see `Decoder` for the switch."""
-        decoded = self.model.decoder(
-            vectors,
-            tiling=self._tiling(self._decoder_tiling),
-            as_padded_batch=as_padded_batch,
-        )
+        with self._without_autocast():
+            decoded = self.model.decoder(
+                vectors,
+                tiling=self._decoder_tiling() if self._on_cpu else None,
+                as_padded_batch=as_padded_batch,
+            )
         return [samples.float().cpu() for samples in decoded]
 
     def stream_decode(
@@ -276,57 +263,13 @@ class Tokenizer:
         return samples.numpy()
 
     @property
-    def _hops_per_pack(self) -> int:
-        return CPU_HOPS_PER_PACK if self.device.type == "cpu" else GPU_HOPS_PER_PACK
+    def _on_cpu(self) -> bool:
+        return self.device.type == "cpu"
 
-    def _tiling(self, choice: TilingChoice) -> Tiling | None:
-        return choice() if self.device.type == "cpu" else None
-
-    def _batches(
-        self, waveforms: Sequence[Tensor], budget: int
-    ) -> Iterator[list[tuple[int, Tensor]]]:
-        """Segments of mel, each with its waveform's number, in packs of at most `budget` hops.
-
-        With the published padding a pack is one clip's segments: nothing else may share it.
-        """
-        if self.options.reference_padding:
-            for index, mel in enumerate(self._mels(waveforms)):
-                segments = [(index, part) for part in mel.split(self.options.segment_hops)]
-                yield from _by_budget(segments, GPU_HOPS_PER_PACK)
-            return
-        segments_of_all = (
-            (index, part)
-            for index, mel in enumerate(self._mels(waveforms))
-            for part in mel.split(self.options.segment_hops)
-        )
-        yield from _by_budget(segments_of_all, budget)
-
-    def _mels(self, waveforms: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The mel of each whole waveform. On a CPU one by one, so that it is the clip's own."""
-        if self.device.type == "cpu":
-            for waveform in waveforms:
-                yield self._mel(waveform.to(self.device))
-            return
-        sized = [(index, waveform) for index, waveform in enumerate(waveforms)]
-        budget = self._hops_per_pack * self.spec.hop_samples
-        for batch in _by_budget(sized, budget):
-            yield from self._mel.packed(
-                [waveform.to(self.device, non_blocking=True) for _, waveform in batch]
-            )
+    def _without_autocast(self) -> torch.autocast:
+        """A caller's autocast would give other codes than the fingerprint says."""
+        return torch.autocast(self.device.type, enabled=False)
 
 
-def _by_budget(
-    items: Iterable[tuple[int, Tensor]], budget: int
-) -> Iterator[list[tuple[int, Tensor]]]:
-    """Runs of items whose first dimensions add up to `budget` at most; a larger one is alone."""
-    batch: list[tuple[int, Tensor]] = []
-    used = 0
-    for item in items:
-        size = item[1].shape[0]
-        if batch and used + size > budget:
-            yield batch
-            batch, used = [], 0
-        batch.append(item)
-        used += size
-    if batch:
-        yield batch
+def _length(item: tuple[int, Tensor]) -> int:
+    return item[1].shape[0]

@@ -128,6 +128,25 @@ def test_a_sample_that_is_no_number_is_refused_with_its_place(tiny: Tokenizer, b
         tiny.encode([sound])
 
 
+def test_finite_samples_whose_sum_is_not_are_taken(tiny: Tokenizer) -> None:
+    assert len(tiny.encode([torch.full((2_000,), 3e38)])) == 1
+
+
+@pytest.mark.parametrize("hops", [0, -1])
+def test_packs_of_no_hops_are_refused(tiny: Tokenizer, hops: int) -> None:
+    with pytest.raises(TokenizerError, match=f"hops_per_pack is {hops}, wanted 1 or more"):
+        tiny.encode([make_sound(960)], hops_per_pack=hops)
+
+
+def test_a_callers_autocast_changes_nothing(tiny: Tokenizer) -> None:
+    sound = make_sound(24_000)
+    (codes,) = tiny.encode([sound], 20)
+    (samples,) = tiny.decode([codes])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(tiny.encode([sound], 20)[0], codes)
+        assert torch.equal(tiny.decode([codes])[0], samples)
+
+
 def test_another_sample_rate_is_refused_when_it_is_told(tiny: Tokenizer) -> None:
     with pytest.raises(TokenizerError, match="16000 Hz, wanted 24000 Hz"):
         tiny.encode([make_sound(960)], sample_rate_hz=16_000)

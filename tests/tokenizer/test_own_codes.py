@@ -1,6 +1,8 @@
 """A clip's codes are its own, to the bit, whatever it is packed with."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.tokenizer.make_sound import make_sound
-from tokenizer import Tokenizer, TokenizerOptions
+from tokenizer import Tokenizer, TokenizerOptions, clip_encoding
 from tokenizer.packing import Tiling
 from tokenizer.tiling import APART
 
@@ -67,12 +69,38 @@ def test_codes_do_not_depend_on_the_number_of_threads(tiny: Tokenizer) -> None:
         assert torch.equal(codes, alone)
 
 
+def test_clips_longer_than_a_window_keep_their_codes(
+    tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [make_sound(length, length) for length in (961, 48_000, 24_000, 5_000, 30_000)]
+    wanted = tiny.encode(clips, NUM_CODEBOOKS)
+    monkeypatch.setattr(clip_encoding, "CPU_HOPS_PER_WINDOW", 110)
+    for codes, alone in zip(tiny.encode(clips, NUM_CODEBOOKS), wanted, strict=True):
+        assert torch.equal(codes, alone)
+
+
+def test_callers_on_several_threads_get_the_codes_of_one(tiny_folder: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(tiny_folder)  # whose layouts and tables are not made yet
+    clips = [make_sound(length, length) for length in (961, 48_000, 24_000, 5_000, 70_000)]
+
+    def call(_: int) -> list[Tensor]:
+        torch.set_num_threads(2)
+        return tokenizer.encode(clips, NUM_CODEBOOKS)
+
+    torch.set_num_threads(2)
+    with ThreadPoolExecutor(3) as callers:
+        found = list(callers.map(call, range(6)))
+    torch.set_num_threads(1)
+    wanted = tokenizer.encode(clips, NUM_CODEBOOKS)
+    assert all(all(map(torch.equal, codes, wanted)) for codes in found)
+
+
 def test_a_long_neighbour_changes_nothing(tiny: Tokenizer) -> None:
     # 101 and 53 hops are odd, 51 and 27 rows are odd: what a padded batch would change.
     assert_own_codes(tiny, [(24_000, 1), (150_000, 2), (12_700, 3)], hops_per_pack=8192)
 
 
-def test_a_padded_batch_would_change_them(tiny_folder: str) -> None:
+def test_a_padded_batch_would_change_them(tiny_folder: Path) -> None:
     options = TokenizerOptions(segment_hops=101, reference_padding=True)
     padded = Tokenizer.from_pretrained(tiny_folder, options=options)
     own = Tokenizer.from_pretrained(tiny_folder, options=TokenizerOptions(segment_hops=101))
@@ -84,26 +112,26 @@ def test_a_padded_batch_would_change_them(tiny_folder: str) -> None:
 
 @pytest.mark.parametrize("tiling", [APART, Tiling(sizes=(192,)), Tiling(sizes=(48,))])
 def test_other_tilings_keep_the_promise_too(
-    tiny_folder: str, monkeypatch: pytest.MonkeyPatch, tiling: Tiling
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, tiling: Tiling
 ) -> None:
     tokenizer = Tokenizer.from_pretrained(tiny_folder)
-    monkeypatch.setattr(tokenizer, "_encoder_tiling", lambda: tiling)
+    monkeypatch.setattr(tokenizer._clips, "tiling", lambda: tiling)
     clips = [make_sound(length, length) for length in (961, 24_000, 5_000, 40_877, 700)]
     alone = [tokenizer.encode([clip], NUM_CODEBOOKS)[0] for clip in clips]
     for codes, wanted in zip(tokenizer.encode(clips, NUM_CODEBOOKS), alone, strict=True):
         assert torch.equal(codes, wanted)
 
 
-def test_segments_of_a_long_clip_are_encoded_each_by_itself(tiny_folder: str) -> None:
+def test_segments_of_a_long_clip_are_encoded_each_by_itself(tiny_folder: Path) -> None:
     options = TokenizerOptions(segment_hops=100)
     tokenizer = Tokenizer.from_pretrained(tiny_folder, options=options)
     clip = make_sound(60_000, 1)
     (whole,) = tokenizer.encode([clip], NUM_CODEBOOKS)
-    mel = tokenizer._mel(clip)
+    mel = tokenizer._clips.mel(clip)
     with torch.inference_mode():
         parts = [
             tokenizer.model.encoder.codes(
-                tokenizer.model.encoder([part], tiling=tokenizer._encoder_tiling()), NUM_CODEBOOKS
+                tokenizer.model.encoder([part], tiling=tokenizer._clips.tiling()), NUM_CODEBOOKS
             )[0]
             for part in mel.split(100)
         ]

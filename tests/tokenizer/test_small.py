@@ -61,7 +61,7 @@ def test_its_samples_stay_in_range(small: Tokenizer) -> None:
 @pytest.mark.parametrize("level", [0, 1, 2, 7])
 def test_every_codebook_brings_the_sum_nearer_to_the_features(small: Tokenizer, level: int) -> None:
     with torch.inference_mode():
-        mel = small._mel(make_sound(96_000))
+        mel = small._clips.mel(make_sound(96_000))
         features = small.model.encoder([mel])
         rows = features.pack.of_clip(features.rows, 0)
         quantizer = small.model.encoder.quantizer

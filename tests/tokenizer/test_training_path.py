@@ -12,10 +12,10 @@ from tokenizer.checkpoint import load_model
 def test_features_with_gradients_are_those_without(tiny: Tokenizer, tiny_folder: Path) -> None:
     model, _ = load_model(tiny_folder, torch.device("cpu"), torch.float32)
     model.requires_grad_(True)
-    mels = [tiny._mel(make_sound(length, length)) for length in (24_000, 12_700)]
+    mels = [tiny._clips.mel(make_sound(length, length)) for length in (24_000, 12_700)]
     features = model.encoder(mels)
     with torch.inference_mode():
-        wanted = tiny.model.encoder(mels, tiling=tiny._encoder_tiling())
+        wanted = tiny.model.encoder(mels, tiling=tiny._clips.tiling())
         wanted_rows = [wanted.pack.of_clip(wanted.rows, index) for index in range(2)]
     for index in range(2):
         rows = features.pack.of_clip(features.rows, index)
@@ -25,7 +25,7 @@ def test_features_with_gradients_are_those_without(tiny: Tokenizer, tiny_folder:
 def test_gradients_reach_every_parameter(tiny: Tokenizer, tiny_folder: Path) -> None:
     model, _ = load_model(tiny_folder, torch.device("cpu"), torch.float32)
     model.requires_grad_(True)
-    mels = [tiny._mel(make_sound(length, length)) for length in (24_000, 12_700)]
+    mels = [tiny._clips.mel(make_sound(length, length)) for length in (24_000, 12_700)]
     features = model.encoder(mels)
     vectors = [features.pack.of_clip(features.rows, index) for index in range(2)]
     torch.manual_seed(0)
