@@ -142,7 +142,7 @@ class Tokenizer:
         }
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames that a waveform of so many samples becomes, without encoding it."""
+        """Frames that a waveform of so many samples, a frame or more, becomes."""
         hops, whole = self.spec.num_hops(num_samples), self.options.segment_hops
         rest = hops % whole
         frames = hops // whole * self.spec.num_frames(whole)
@@ -159,8 +159,7 @@ class Tokenizer:
     ) -> list[Tensor]:
         """Codes `[frames, num_codebooks]` of each waveform, int64 on the host, in order.
 
-        A waveform is 1-D, float and of any length at `sample_rate_hz`; one shorter than 481 samples
-        is followed by zeros, because the mel's reflect padding needs that many. Clips are packed
+        A waveform is 1-D, float, at `sample_rate_hz` and a frame or longer. Clips are packed
         up to `hops_per_pack` mel hops, on a CPU one pack to each thread; that bounds memory and
         changes no code.
         """
@@ -168,7 +167,9 @@ class Tokenizer:
         check_num_codebooks(num_codebooks, self.num_codebooks)
         if hops_per_pack is not None and hops_per_pack < 1:
             raise TokenizerError(f"hops_per_pack is {hops_per_pack}, wanted 1 or more")
-        checked = [check_waveform(waveform, index) for index, waveform in enumerate(waveforms)]
+        checked = [
+            check_waveform(waveform, index, self.spec) for index, waveform in enumerate(waveforms)
+        ]
         with self._without_autocast():
             return self._clips.encode(checked, num_codebooks, hops_per_pack=hops_per_pack)
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from schemas.errors import TokenizerError
+from tokenizer.spec import TokenizerSpec
 
 
-def check_waveform(waveform: object, index: int) -> Tensor:
+def check_waveform(waveform: object, index: int, spec: TokenizerSpec) -> Tensor:
     """The waveform as float32 on its own device, unchanged otherwise."""
     where = f"waveform {index}"
     if not isinstance(waveform, Tensor):
@@ -23,8 +24,12 @@ def check_waveform(waveform: object, index: int) -> Tensor:
             f"{where} has shape {list(waveform.shape)}, wanted [samples]; "
             f"take the mean over channels first"
         )
-    if waveform.shape[0] == 0:
-        raise TokenizerError(f"{where} has 0 samples, wanted 1 or more")
+    if waveform.shape[0] < spec.min_samples:
+        raise TokenizerError(
+            f"{where} has {waveform.shape[0]} samples, wanted {spec.min_samples} or more "
+            f"({1000 * spec.min_samples / spec.sample_rate_hz:g} ms); "
+            f"pad it with silence if it is wanted"
+        )
     waveform = waveform.to(torch.float32)
     # One infinity or NaN makes the sum one; a look at every sample is needed only then.
     if not bool(torch.isfinite(waveform.sum())):

@@ -27,14 +27,11 @@ class LogMel:
         self._on: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, waveform_S: Tensor) -> Tensor:
-        """Hops `[F, M]` of one waveform, with `F = 1 + S // hop`.
-
-        A waveform too short for the reflect padding gets zeros behind it.
-        """
+        """Hops `[F, M]` of one waveform of more than `fft_samples / 2`: `F = 1 + S // hop`."""
         spec = self.spec
         window, bands_BM = self._constants(waveform_S.device, waveform_S.dtype)
         spectrum_BF = torch.stft(
-            self._long_enough(waveform_S),
+            waveform_S,
             spec.fft_samples,
             spec.hop_samples,
             spec.window_samples,
@@ -60,11 +57,10 @@ class LogMel:
         # Each padded waveform starts at a multiple of the hop, so one strided view holds all hops.
         pieces, counts, slots = [], [], []
         for waveform in waveforms:
-            long_S = self._long_enough(waveform)
-            padded = functional.pad(long_S[None], (half, half), mode="reflect")[0]
+            padded = functional.pad(waveform[None], (half, half), mode="reflect")[0]
             slot = -(-padded.shape[0] // hop)
             pieces.append(functional.pad(padded, (0, slot * hop - padded.shape[0])))
-            counts.append(1 + long_S.shape[0] // hop)
+            counts.append(1 + waveform.shape[0] // hop)
             slots.append(slot)
         joined = functional.pad(torch.cat(pieces), (0, spec.fft_samples))
         frames = joined.unfold(0, spec.fft_samples, hop)
@@ -75,10 +71,6 @@ class LogMel:
             hops.append((magnitude @ bands_BM).clamp_(min=FLOOR).log_())
         rows = torch.cat(hops)
         return [part[:count] for part, count in zip(rows.split(slots), counts, strict=True)]
-
-    def _long_enough(self, waveform_S: Tensor) -> Tensor:
-        missing = self.spec.min_samples - waveform_S.shape[0]
-        return functional.pad(waveform_S, (0, missing)) if missing > 0 else waveform_S
 
     def _constants(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         if (device, dtype) not in self._on:

@@ -201,11 +201,11 @@ class TokenizerSpec:
 
     @property
     def min_samples(self) -> int:
-        """Shortest waveform that the mel's reflect padding takes; shorter ones get zeros."""
-        return self.fft_samples // 2 + 1
+        """Shortest waveform that is encoded: a frame, or what the mel's reflect padding needs."""
+        return max(self.samples_per_frame, self.fft_samples // 2 + 1)
 
     def num_hops(self, num_samples: int) -> int:
-        return 1 + max(num_samples, self.min_samples) // self.hop_samples
+        return 1 + num_samples // self.hop_samples
 
     def num_stem_rows(self, num_hops: int) -> int:
         return -(-num_hops // self.stem_stride)

@@ -84,6 +84,18 @@ def test_codes_of_another_tokenizer_and_files_without_codes_are_refused(
     assert "is no codes file" in capsys.readouterr().err
 
 
+def test_a_file_shorter_than_a_frame_is_named_and_the_rest_is_encoded(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wav(recordings / "click.wav", tone(0.03), RATE_HZ)
+    assert main(["tokenizer", "encode", str(recordings), "-o", str(tmp_path / "codes")]) == 3
+    printed = capsys.readouterr()
+    assert "2 encoded" in printed.out
+    assert "click.wav: " in printed.err
+    assert "720 samples, wanted 960 or more" in " ".join(printed.err.split())
+    assert not (tmp_path / "codes" / "click.wav.codes.safetensors").exists()
+
+
 def test_a_file_that_is_no_audio_is_named_and_the_rest_is_encoded(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,13 +33,6 @@ def test_silence_is_the_floor_everywhere(mel: LogMel) -> None:
     torch.testing.assert_close(hops, torch.full_like(hops, math.log(1e-7)))
 
 
-def test_a_short_waveform_is_followed_by_zeros(mel: LogMel) -> None:
-    sound = make_sound(100)
-    padded = torch.nn.functional.pad(sound, (0, 381))
-    assert torch.equal(mel(sound), mel(padded))
-    assert mel(sound).shape == (3, 128)
-
-
 def test_a_tone_is_loudest_in_the_band_that_holds_it(mel: LogMel, tiny: Tokenizer) -> None:
     tone_hz = 1000.0
     sound = torch.sin(2 * math.pi * tone_hz * torch.arange(24_000) / 24_000)
@@ -57,6 +50,6 @@ def test_twice_the_amplitude_is_log_two_more(mel: LogMel) -> None:
 
 
 def test_many_waveforms_at_once_give_the_same_hops(mel: LogMel) -> None:
-    sounds = [make_sound(length, seed) for seed, length in enumerate((100, *LENGTHS))]
+    sounds = [make_sound(length, seed) for seed, length in enumerate(LENGTHS)]
     for sound, packed in zip(sounds, mel.packed(sounds), strict=True):
         torch.testing.assert_close(packed, mel(sound), rtol=0, atol=1e-3)

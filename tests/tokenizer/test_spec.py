@@ -29,7 +29,7 @@ def test_the_released_configuration_has_the_published_rates() -> None:
     assert spec.decoder.window == (-1, 0)
     assert spec.encoder.window == (-1, -1)
     assert spec.vocoder.window == (40, 10)
-    assert spec.min_samples == 481
+    assert spec.min_samples == 960
 
 
 @pytest.mark.parametrize(
