@@ -152,9 +152,17 @@ def test_a_callers_autocast_changes_nothing(tiny: Tokenizer) -> None:
         assert torch.equal(tiny.decode([codes])[0], samples)
 
 
-def test_another_sample_rate_is_refused_when_it_is_told(tiny: Tokenizer) -> None:
-    with pytest.raises(TokenizerError, match="16000 Hz, wanted 24000 Hz"):
-        tiny.encode([make_sound(960)], sample_rate_hz=16_000)
+def test_a_sample_beyond_float32_is_refused(tiny: Tokenizer) -> None:
+    sound = make_sound(2_000).double()
+    sound[7] = 1e300
+    with pytest.raises(TokenizerError, match="waveform 1 has inf at sample 7"):
+        tiny.encode([make_sound(960), sound])
+
+
+@pytest.mark.parametrize("rate_hz", [0, 8_000, 16_000, 23_999, 48_000])
+def test_another_sample_rate_is_refused_when_it_is_told(tiny: Tokenizer, rate_hz: int) -> None:
+    with pytest.raises(TokenizerError, match=f"rate is {rate_hz} Hz, wanted 24000 Hz"):
+        tiny.encode([make_sound(960)], sample_rate_hz=rate_hz)
     assert len(tiny.encode([make_sound(960)], sample_rate_hz=24_000)) == 1
 
 
@@ -190,6 +198,19 @@ def test_a_code_out_of_its_codebook_is_refused_with_place_and_range(
     wanted = rf"clip 0 has code {code} at frame 3 of codebook {book}, wanted 0\.\.{limit}"
     with pytest.raises(TokenizerError, match=wanted):
         tiny.decode([codes])
+    place = wanted.removeprefix("clip 0 ")
+    with pytest.raises(TokenizerError, match=place):
+        tiny.decode_numpy(codes.numpy())
+    with pytest.raises(TokenizerError, match=place):
+        list(tiny.stream_decode(codes))
+    with pytest.raises(TokenizerError, match=place):
+        list(tiny.stream_decode(iter([codes])))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_codes_of_any_integer_type_are_taken(tiny: Tokenizer, dtype: torch.dtype) -> None:
+    codes = torch.randint(0, 16, (5, 8), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(tiny.decode([codes.to(dtype)])[0], tiny.decode([codes])[0])
 
 
 def test_arrays_of_the_wrong_kind_are_refused(tiny: Tokenizer) -> None:
@@ -199,6 +220,8 @@ def test_arrays_of_the_wrong_kind_are_refused(tiny: Tokenizer) -> None:
         tiny.encode_numpy(cast(Any, [[0.0]]), 8)
     with pytest.raises(TokenizerError, match=r"dtype torch\.int16"):
         tiny.encode_numpy(cast(Any, [np.zeros(960, np.int16)]), 8)
+    with pytest.raises(TokenizerError, match=r"waveform 0 has shape \[2, 960\]"):
+        tiny.encode_numpy([np.zeros((2, 960), np.float32)], 8)
 
 
 def test_a_saved_tokenizer_gives_the_same_codes_and_fingerprint(

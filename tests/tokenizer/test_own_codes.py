@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,7 @@ def test_two_threads_keep_the_promise(tiny: Tokenizer) -> None:
 
 
 def test_every_residue_of_the_length_keeps_its_codes(tiny: Tokenizer) -> None:
-    residues = sorted({*range(0, 960, 17), 1, 239, 240, 241, 479, 480, 481, 719, 720, 721, 959})
-    clips = [(960 * (1 + number % 4) + residue, 0) for number, residue in enumerate(residues)]
+    clips = [(960 * (1 + residue % 4) + residue, 0) for residue in range(960)]
     assert_own_codes(tiny, clips, hops_per_pack=700)
     assert_own_codes(tiny, clips[::-1], hops_per_pack=8192)
 
@@ -144,8 +144,9 @@ def test_samples_do_not_depend_on_company_either(tiny: Tokenizer) -> None:
     clips = [make_sound(length, length) for length in (24_000, 70_000, 961, 12_700)]
     codes = tiny.encode(clips)
     alone = [tiny.decode([clip])[0] for clip in codes]
-    for samples, wanted in zip(tiny.decode(codes), alone, strict=True):
-        assert torch.equal(samples, wanted)
+    for order in permutations(range(4)):
+        for place, samples in zip(order, tiny.decode([codes[n] for n in order]), strict=True):
+            assert torch.equal(samples, alone[place])
 
 
 def test_the_small_tokenizer_keeps_the_promise(small: Tokenizer) -> None:
