@@ -11,16 +11,13 @@ from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from jobs.audio_files import AudioReader
 from jobs.tokenizers import check_tokenizer, open_tokenizer
-from pipeline.inputs import fetched, list_inputs
+from pipeline.inputs import list_inputs
 from schemas.codes import Codes, Waveform
 from schemas.errors import ItemError, SpecError, TokenizerError
 from schemas.job import InputsSpec, TokenizeSpec
 from schemas.tokens import FINGERPRINT_KEY, NUM_CODEBOOKS_KEY
-from stages.audio import Audio
-from stages.base import Recording
-from stages.decode import PyavDecode
-from stages.resample import resample
 
 if TYPE_CHECKING:
     from tokenizer import Tokenizer
@@ -46,22 +43,15 @@ def encode(source: str, out: Path, spec: TokenizeSpec) -> tuple[int, list[str]]:
     """
     listing = list_inputs(InputsSpec(uri=source))
     tokenizer = open_tokenizer(spec)
-    decoder = PyavDecode(PyavDecode.Spec())
-    decoder.open()
+    reader = AudioReader(tokenizer.sample_rate_hz)
     failed = []
     for item in track(listing.sources, description="encoding"):
         try:
-            with fetched(item) as path:
-                recording = Recording(item.source_id, "", item.uri, {"path": path})
-                audio = decoder.process(recording).values["audio"]
-            if not isinstance(audio, Audio):
-                raise TypeError("decode wrote no audio")
-            waveform = resample(audio.samples, audio.sample_rate_hz, tokenizer.sample_rate_hz)
-            (codes,) = tokenizer.encode_numpy([waveform], spec.num_codebooks)
+            (codes,) = tokenizer.encode_numpy([reader.read(item)], spec.num_codebooks)
         except (ItemError, TokenizerError) as error:
             failed.append(f"{item.uri}: {error}")
             continue
-        target = out / (_relative(item.uri, source) + SUFFIX)
+        target = out / (relative_name(item.uri, source) + SUFFIX)
         target.parent.mkdir(parents=True, exist_ok=True)
         save_file({TENSOR: codes}, target, {FINGERPRINT: tokenizer.fingerprint()})
     return len(listing.sources) - len(failed), failed
@@ -154,6 +144,7 @@ def _check_fingerprint(name: str, fingerprint: str, tokenizer: "Tokenizer") -> N
         )
 
 
-def _relative(uri: str, source: str) -> str:
+def relative_name(uri: str, source: str) -> str:
+    """An input's path under the folder that was asked for, or its file name."""
     path, root = Path(uri).resolve(), Path(source).resolve()
     return path.relative_to(root).as_posix() if root in path.parents else path.name
