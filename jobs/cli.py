@@ -107,7 +107,7 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(run_doctor(as_json))
 
 
-tokenizer_app = typer.Typer(help="Audio files to codes and back.", no_args_is_help=True)
+tokenizer_app = typer.Typer(help="Audio files to codes and back; training.", no_args_is_help=True)
 app.add_typer(tokenizer_app, name="tokenizer")
 
 Model = Annotated[
@@ -156,6 +156,20 @@ def tokenizer_decode(
 
     for path in decode(source, out, tokenizer_spec(model, device, 8)):
         print(path)
+
+
+@tokenizer_app.command("train")
+def tokenizer_train(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec (YAML).")],
+    overrides: Overrides = None,
+) -> None:
+    """Train a tokenizer, or go on where the training stopped.
+
+    Example: audiomill tokenizer train jobs/tokenizer-small.yaml data.uri=speech output=out/mine
+    """
+    from jobs.tokenizer_train import train
+
+    print(train(spec, overrides))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -33,6 +33,10 @@ class TokenizerError(AudiomillError, ValueError):
     """Audio or codes that a tokenizer cannot take, or a checkpoint that does not fit its config."""
 
 
+class TrainingError(AudiomillError, RuntimeError):
+    """A training run that cannot start, go on, or be resumed; what was saved before is kept."""
+
+
 class ModelError(AudiomillError, ValueError):
     """A language-model checkpoint, prompt or batch that does not fit together."""
 

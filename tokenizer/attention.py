@@ -77,17 +77,15 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, pack: Pack, window: tuple[int, int]
 def _one_by_one(
     q_NHE: Tensor, k_NHE: Tensor, v_NHE: Tensor, pack: Pack, window: tuple[int, int]
 ) -> Tensor:
-    results, filled = [], 0
-    for start, length in zip(pack.starts, pack.lengths, strict=True):
-        if start > filled:  # rows between aligned clips belong to none
-            results.append(q_NHE.new_zeros(start - filled, *q_NHE.shape[1:]))
-        rows = slice(start, start + length)
-        q_LHE, k_LHE, v_LHE = (_aligned(part[rows]) for part in (q_NHE, k_NHE, v_NHE))
-        results.append(_of_clip(q_LHE, k_LHE, v_LHE, window))
-        filled = start + length
-    if pack.num_rows > filled:
-        results.append(q_NHE.new_zeros(pack.num_rows - filled, *q_NHE.shape[1:]))
-    return torch.cat(results) if len(results) > 1 else results[0]
+    # Split, not sliced: a slice's gradient is a matrix of zeros as large as the pack.
+    clips = zip(*(part.split(pack.borders) for part in (q_NHE, k_NHE, v_NHE)), strict=True)
+    results = []
+    for place, (q_LHE, k_LHE, v_LHE) in enumerate(clips):
+        if place % 2:  # rows between clips belong to none
+            results.append(torch.zeros_like(q_LHE))
+        else:
+            results.append(_of_clip(_aligned(q_LHE), _aligned(k_LHE), _aligned(v_LHE), window))
+    return torch.cat(results)
 
 
 def _aligned(rows_LHE: Tensor) -> Tensor:

@@ -57,6 +57,16 @@ class Pack:
             device=device,
         )
 
+    @cached_property
+    def borders(self) -> list[int]:
+        """Rows of each clip and, after each, of the gap that follows it; sums to `num_rows`."""
+        ends = [*self.starts[1:], self.num_rows]
+        return [
+            count
+            for start, length, end in zip(self.starts, self.lengths, ends, strict=True)
+            for count in (length, end - start - length)
+        ]
+
     @property
     def longest(self) -> int:
         return max(self.lengths, default=0)

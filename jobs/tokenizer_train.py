@@ -1,0 +1,169 @@
+"""`audiomill tokenizer train SPEC`: prepares the clips once, then trains, with progress."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
+from torch import distributed
+
+from jobs.audio_files import AudioReader
+from jobs.tokenizer_command import relative_name
+from pipeline.inputs import list_inputs
+from pipeline.spec_file import apply_override, explain, read_yaml
+from schemas.codes import Waveform
+from schemas.errors import EngineMissingError, ItemError, SpecError
+from schemas.job import InputsSpec
+from tokenizer.spec import TokenizerSpec
+from tokenizer.training.clips import ClipStore, ClipWriter
+from tokenizer.training.spec import TrainSpec
+from tokenizer.training.trainer import Backgrounds, Trainer
+
+_MAX_BACKGROUND_S = 60
+
+
+def load_train_spec(path: Path, overrides: list[str] | None = None) -> TrainSpec:
+    """The spec in `path` with `key.path=value` overrides; raises `SpecError` with one line."""
+    try:
+        raw = read_yaml(path)
+        for override in overrides or []:
+            apply_override(raw, override)
+        return TrainSpec.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(f"{path}: {explain(error, TrainSpec)}") from error
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def train(path: Path, overrides: list[str] | None = None) -> Path:
+    """Trains to the end, from where an earlier run stopped; returns the tokenizer's folder.
+
+    Under `torchrun` every process takes its share of each step's clips.
+    """
+    spec = load_train_spec(path, overrides)
+    _check_device(spec)
+    with _processes(spec) as rank:
+        folder = Path(spec.output) / "clips"
+        if rank == 0 and not ClipStore.is_at(folder):
+            prepare_clips(spec, folder)
+        if distributed.is_initialized():
+            distributed.barrier()
+        store = ClipStore(folder)
+        if rank == 0:
+            _say_what_is_there(store)
+        trainer = Trainer(spec, store, read_backgrounds(spec))
+        with _progress(rank) as progress:
+            task = progress.add_task("training", total=trainer.total_steps, loss="")
+
+            def tell(done: int, total: int, figures: Mapping[str, float]) -> None:
+                progress.update(task, completed=done, total=total)
+                if figures:
+                    pace = f"{figures['audio_s_per_s']:.0f} s of audio a second"
+                    loss = f"distance {figures['loss/reconstruction']:.3f}, {pace}"
+                    progress.update(task, loss=loss)
+
+            return trainer.run(tell)
+
+
+def prepare_clips(spec: TrainSpec, folder: Path) -> None:
+    """Decodes every file of the training folder to the model's rate, once."""
+    network = TokenizerSpec.from_config(spec.model, "model")
+    listing = list_inputs(InputsSpec(uri=spec.data.uri, exclude=spec.data.exclude))
+    reader = AudioReader(network.sample_rate_hz)
+    writer = ClipWriter(
+        folder, network.sample_rate_hz, spec.data.silence_dbfs, spec.data.min_clip_s
+    )
+    with writer:
+        for item in track(listing.sources, description="reading audio"):
+            try:
+                waveform = reader.read(item)
+            except ItemError as error:
+                writer.fail(relative_name(item.uri, spec.data.uri), str(error))
+                continue
+            writer.add(relative_name(item.uri, spec.data.uri), waveform, _transcript(item.uri))
+
+
+def read_backgrounds(spec: TrainSpec) -> Backgrounds:
+    """Noise and music, at most a minute of each file; what cannot be read is an error."""
+    if spec.data.backgrounds is None or spec.data.augment is None:
+        return Backgrounds()
+    rate_hz = TokenizerSpec.from_config(spec.model, "model").sample_rate_hz
+    reader = AudioReader(rate_hz)
+    clips: list[Waveform] = []
+    for item in list_inputs(InputsSpec(uri=spec.data.backgrounds)).sources:
+        try:
+            waveform = reader.read(item)
+        except ItemError as error:
+            raise SpecError(
+                f"data.backgrounds: {item.uri}: {error}; take it out of the folder"
+            ) from error
+        clips.append(np.asarray(waveform[: _MAX_BACKGROUND_S * rate_hz], dtype=np.float32))
+    return Backgrounds(clips=tuple(clips))
+
+
+def _check_device(spec: TrainSpec) -> None:
+    if spec.run.device == "cuda" and not torch.cuda.is_available():
+        raise EngineMissingError(
+            "run.device is cuda, and torch finds none here; put run.device=cpu on the command line"
+        )
+
+
+def _transcript(uri: str) -> str | None:
+    path = Path(uri).with_suffix(".txt")
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _say_what_is_there(store: ClipStore) -> None:
+    counts: dict[str, int] = {}
+    for row in store.rows:
+        counts[row.outcome] = counts.get(row.outcome, 0) + 1
+    told = " + ".join(
+        f"{counts.get(outcome, 0)} {outcome}" for outcome in ("kept", "dropped", "failed")
+    )
+    print(f"clips: {len(store.rows)} = {told}; {store.audio_s / 3600:.2f} h of audio")
+    left_out = [row for row in store.rows if row.outcome != "kept"]
+    for row in left_out[:5]:
+        print(f"  {row.outcome}: {row.name}: {row.reason}")
+    if len(left_out) > 5:
+        print(f"  and {len(left_out) - 5} more in clips/clips.parquet")
+
+
+def _progress(rank: int) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+        disable=rank != 0,
+    )
+
+
+@contextmanager
+def _processes(spec: TrainSpec) -> Iterator[int]:
+    """This process's rank; joins the others where `torchrun` started several."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield 0
+        return
+    if spec.run.device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if spec.run.device == "cuda" else "gloo")
+    try:
+        yield distributed.get_rank()
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,42 @@
+"""The weights a training run starts from."""
+
+import torch
+from torch import Tensor
+
+from tokenizer.model import TokenizerModel
+from tokenizer.spec import TokenizerSpec
+
+_CENTRAL_LOG_MEL = -6.0  # about what speech has; taken off in the first convolution
+_FINAL = ("out_proj.weight", "fc2.weight")
+
+
+@torch.no_grad()
+def new_model(spec: TokenizerSpec, seed: int) -> TokenizerModel:
+    """A model whose rows keep about unit size: normal weights over the root of the fan-in.
+
+    What a layer adds to its input is scaled down by the depth of its stack (GPT-2's rule).
+    """
+    model = TokenizerModel(spec)
+    random = torch.Generator().manual_seed(seed)
+    depths = {"encoder": spec.encoder, "decoder": spec.decoder, "vocoder": spec.vocoder}
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif parameter.ndim == 1:
+            parameter.fill_(1.0)
+        else:
+            scale = parameter[0].numel() ** -0.5
+            if name.endswith(_FINAL):
+                stack = depths["vocoder" if "vocoder" in name else name.split(".")[0]]
+                scale *= (2 * stack.num_layers) ** -0.5
+            parameter.copy_(_normal(parameter, random) * scale)
+        parameter.requires_grad_(True)
+    bias = model.encoder.conv1.bias
+    if bias is not None:
+        bias.copy_(model.encoder.conv1.weight.sum(dim=(1, 2)) * -_CENTRAL_LOG_MEL)
+    model.decoder.vocoder.head.istft.window.copy_(torch.hann_window(spec.fft_samples))
+    return model
+
+
+def _normal(like: Tensor, random: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=random)
