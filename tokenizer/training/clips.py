@@ -121,7 +121,7 @@ class ClipStore:
         self.rows = [ClipRow(**row) for row in table.to_pylist()]
         self.clips = [row for row in self.rows if row.outcome == "kept"]
         self.sample_rate_hz = int((table.schema.metadata or {})[b"sample_rate_hz"])
-        self._path = folder / _SAMPLES
+        self.folder = folder
         self._mapped: npt.NDArray[np.int16] | None = None
         if not self.clips:
             raise TrainingError(self._why_nothing())
@@ -136,7 +136,7 @@ class ClipStore:
     def waveform(self, index: int, first: int = 0, num_samples: int | None = None) -> Waveform:
         """Float32 samples of a clip, or of a stretch of it."""
         if self._mapped is None:
-            self._mapped = np.memmap(self._path, dtype="<i2", mode="r")
+            self._mapped = np.memmap(self.folder / _SAMPLES, dtype="<i2", mode="r")
         clip = self.clips[index]
         last = clip.num_samples if num_samples is None else first + num_samples
         pcm = self._mapped[clip.first_sample + first : clip.first_sample + last]

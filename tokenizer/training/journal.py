@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 matplotlib.use("agg")
 
+_LOG = "log.jsonl"
 _CURVES = {
     "distance": ("loss/reconstruction", "held_out/reconstruction"),
     "other losses": (
@@ -26,35 +27,44 @@ _CURVES = {
 class Journal:
     """`OUT/log.jsonl` (a line per logged step), `OUT/tensorboard/`, `OUT/curves.png`."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        """Lines from `first_step` on are of a run that was cut off: they are made again."""
-        self._path = folder / "log.jsonl"
+    def __init__(self, folder: Path | None, first_step: int) -> None:
+        """Without a folder nothing is kept: of several processes only the first writes.
+
+        Lines from `first_step` on are of a run that was cut off: they are made again.
+        """
         self._folder = folder
-        self.lines = [line for line in _read(self._path) if line["step"] < first_step]
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self._lines: list[dict[str, Any]] = []
+        if folder is not None:
+            path = folder / _LOG
+            self._lines = [line for line in _read(path) if line["step"] < first_step]
+            path.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def __enter__(self) -> Self:
         return self
 
     def write(self, step: int, stage: str, figures: Mapping[str, float]) -> None:
         """`step` counts over both stages."""
+        if self._folder is None:
+            return
         line: dict[str, Any] = {"step": step, "stage": stage}
         line |= {name: round(float(figure), 6) for name, figure in figures.items()}
-        self.lines.append(line)
-        with self._path.open("a") as file:
+        self._lines.append(line)
+        with (self._folder / _LOG).open("a") as file:
             file.write(json.dumps(line) + "\n")
         for name, figure in figures.items():
             self._board.add_scalar(name, float(figure), step)
 
     def draw(self) -> None:
         """The curves so far, as one picture."""
+        if self._folder is None or not self._lines:
+            return
         figure = Figure(figsize=(10, 8), layout="constrained")
         for axes, (title, names) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
             axes.set_title(title)
             axes.set_xlabel("step")
             for name in names:
-                points = [(line["step"], line[name]) for line in self.lines if name in line]
+                points = [(line["step"], line[name]) for line in self._lines if name in line]
                 if points:
                     axes.plot(*zip(*points, strict=True), label=name)
             if axes.lines:
@@ -67,8 +77,8 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._board.close()
-        if self.lines:
+        if self._folder is not None:
+            self._board.close()
             self.draw()
 
 

@@ -140,9 +140,10 @@ class Trainer:
                 on_step(number, self.total_steps, figures)
             if number % run.sample_every == 0:
                 self._listen(journal, number)
-            if number % run.checkpoint_every == 0 or last or stop.is_set():
+            stopping = _anywhere(stop.is_set())
+            if number % run.checkpoint_every == 0 or last or stopping:
                 self._save(stage, step + 1)
-            if stop.is_set():
+            if stopping:
                 raise KeyboardInterrupt
 
     def _figures(self, stage: Stage, step: int, window: "_Window") -> dict[str, float]:
@@ -248,7 +249,7 @@ class Trainer:
         return partial(torch.autocast, self._device.type, torch.bfloat16)
 
     def _journal(self, first_step: int) -> Journal:
-        return Journal(self.folder, first_step)
+        return Journal(None if self._rank else self.folder, first_step)
 
     def _check(self) -> None:
         if self.store.sample_rate_hz != self.network.sample_rate_hz:
@@ -348,6 +349,17 @@ def _place() -> tuple[int, int]:
     if distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+def _anywhere(here: bool) -> bool:
+    """Whether it is so in any process: all of them stop after the same step."""
+    if not distributed.is_initialized():
+        return here
+    flag = torch.tensor(float(here))
+    if distributed.get_backend() == "nccl":
+        flag = flag.cuda()
+    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+    return bool(flag)
 
 
 def _differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
