@@ -28,8 +28,8 @@ class LearningSpec:
     """Replace an entry's running averages as well. The published code does not, so its averaging
     undoes every replacement in the same step; switch this off to reproduce it."""
     start_from_sums: bool = True
-    """After k-means the running sums are sums of rows. The published code leaves means there, beside
-    whole counts, so its first step shrinks an entry of n rows n-fold; off reproduces that."""
+    """After k-means the running sums are sums of rows. The published code leaves means there,
+    beside whole counts, so its first step shrinks an entry of n rows n-fold; off does so too."""
 
 
 @torch.no_grad()
