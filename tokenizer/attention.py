@@ -147,12 +147,13 @@ class Rope:
 
     def of(self, pack: Pack, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine of each row's angles, each `[N, 1, E/2]`."""
-        cos, sin = self._up_to(pack.longest, pack.device, dtype)
+        cos, sin = self.tables(pack.longest, pack.device, dtype)
         return cos[pack.positions].unsqueeze(1), sin[pack.positions].unsqueeze(1)
 
-    def _up_to(
+    def tables(
         self, length: int, device: torch.device, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
+        """Cosine and sine by position, each `[length or more, E/2]`."""
         tables = self._tables.get((device, dtype))
         if tables is None or tables[0].shape[0] < length:
             precise = torch.float64 if dtype == torch.float64 else torch.float32
