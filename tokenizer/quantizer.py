@@ -64,12 +64,23 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise(
-        self, x_ND: Tensor, spec: LearningSpec, random: torch.Generator | None = None
+        self,
+        x_ND: Tensor,
+        spec: LearningSpec,
+        random: torch.Generator | None = None,
+        *,
+        num_steps: int = 1,
     ) -> None:
-        """Set every codebook to the k-means of what the ones before leave of these rows."""
+        """Set every codebook to the k-means of what the ones before leave of these rows.
+
+        The rows are those of `num_steps` steps: the running counts and sums become those of one,
+        or an entry that nobody chooses any more would pass for used until its count has worn off.
+        """
         rest_ND = x_ND.float()
         for codebook in self.codebooks:
             initialise(codebook, rest_ND, spec, random)
+            codebook.cluster_size /= num_steps
+            codebook.embed_avg /= num_steps
             rest_ND = rest_ND - codebook.lookup(codebook.nearest(rest_ND))
 
     def learn(

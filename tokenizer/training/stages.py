@@ -85,7 +85,9 @@ class StageOne:
             with self._precision():
                 features = self.model.encoder([self._mel(part) for part in batch.waveforms])
             rows.append(features.rows.float())
-        self.model.encoder.quantizer.initialise(torch.cat(rows), self._learning, self._random(-1))
+        self.model.encoder.quantizer.initialise(
+            torch.cat(rows), self._learning, self._random(-1), num_steps=len(batches)
+        )
 
     def step(self, batch: Batch, step: int) -> StepResult:
         weights = self._spec.weights

@@ -37,9 +37,11 @@ def test_it_learns_to_read_the_frames_not_only_the_texts() -> None:
 
 
 def test_without_texts_the_loss_is_zero_and_has_a_gradient() -> None:
-    loss = TextHead(8, SPEC)([])
+    head = TextHead(8, SPEC)
+    loss = head([])
     loss.backward()
     assert float(loss.detach()) == 0.0
+    assert all(weight.grad is not None for weight in head.parameters())
 
 
 def test_untrained_it_guesses() -> None:
