@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.layout import (
@@ -56,6 +56,7 @@ def merged(pieces: list[Piece]) -> list[Piece]:
     return whole
 
 
+@settings(max_examples=40, deadline=None)
 @given(PIECES, st.booleans())
 def test_what_is_laid_out_is_read_back(pieces: list[Piece], opened: bool) -> None:
     if opened:
@@ -63,6 +64,7 @@ def test_what_is_laid_out_is_read_back(pieces: list[Piece], opened: bool) -> Non
     assert list(LAYOUT.read(LAYOUT.lay(pieces))) == merged(pieces)
 
 
+@settings(max_examples=40, deadline=None)
 @given(PIECES)
 def test_a_grid_is_whole_groups_of_text_or_audio(pieces: list[Piece]) -> None:
     ids_T = LAYOUT.lay(pieces)
@@ -76,12 +78,14 @@ def test_a_grid_is_whole_groups_of_text_or_audio(pieces: list[Piece]) -> None:
     assert (ids_T[0].reshape(-1, 4)[:, 1:] == FILLER).all()
 
 
+@settings(max_examples=40, deadline=None)
 @given(PIECES, PIECES)
 def test_pieces_do_not_see_their_neighbours(first: list[Piece], second: list[Piece]) -> None:
     apart = LAYOUT.join([LAYOUT.lay(first), LAYOUT.lay(second)])
     np.testing.assert_array_equal(apart, LAYOUT.lay([*first, *second]))
 
 
+@settings(max_examples=40, deadline=None)
 @given(PIECES)
 def test_frames_that_are_not_read_do_not_matter(pieces: list[Piece]) -> None:
     """Generated groups repeat the text id in all of their frames."""
@@ -107,6 +111,7 @@ def test_a_last_turn_of_five_tokens_takes_the_end_of_text_along() -> None:
     ]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 30))
 def test_codes_are_brought_to_whole_groups_by_their_last_frame(num_frames: int) -> None:
     codes = codes_of(8)[:num_frames]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
@@ -15,6 +15,7 @@ from schemas.errors import ModelError
 TEXT = TextTokenizer.of_bytes()
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_text_is_its_bytes_and_comes_back(text: str) -> None:
     ids = TEXT.encode(text)
