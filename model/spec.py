@@ -111,11 +111,9 @@ class ModelSpec:
     initializer_range: float
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_groups", "group_size"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "a positive integer")
-        for name in ("channel_sizes", "empty_codes", "delays"):
-            found = len(getattr(self, name))
-            _require(found == self.num_channels >= 1, name, found, f"{self.num_channels} entries")
+        counts = {name: getattr(self, name) for name in ("vocab_size", "context_groups")}
+        for name, count in {**counts, "group_size": self.group_size}.items():
+            _require(count >= 1, name, count, "a positive integer")
         for size, empty in zip(self.channel_sizes, self.empty_codes, strict=True):
             _require(2 <= size <= 65_536, "speech_vocab_size", size, "2..65536")
             _require(0 <= empty < size, "speech_zeroemb_idx", empty, f"0..{size - 1}")
