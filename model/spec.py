@@ -13,7 +13,7 @@ from schemas.errors import ModelError
 
 MODEL_TYPE = "qwen2"
 
-# Bookkeeping of the library that wrote the file, or read by nothing in the published model.
+# Bookkeeping of whoever wrote the file, or read by nothing in the published model.
 _WITHOUT_EFFECT = frozenset(
     {
         "_name_or_path",
@@ -34,7 +34,7 @@ _WITHOUT_EFFECT = frozenset(
         "use_cache",
     }
 )
-# Keys that may be left out, and the only value that this model can be.
+# May be left out; the only value that this model can be.
 _FIXED: Mapping[str, Any] = {
     "model_type": MODEL_TYPE,
     "hidden_act": "silu",
@@ -111,9 +111,8 @@ class ModelSpec:
     initializer_range: float
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("vocab_size", "context_groups")}
-        for name, count in {**counts, "group_size": self.group_size}.items():
-            _require(count >= 1, name, count, "a positive integer")
+        for name in ("vocab_size", "context_groups", "group_size"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "a positive integer")
         for size, empty in zip(self.channel_sizes, self.empty_codes, strict=True):
             _require(2 <= size <= 65_536, "speech_vocab_size", size, "2..65536")
             _require(0 <= empty < size, "speech_zeroemb_idx", empty, f"0..{size - 1}")
@@ -142,11 +141,10 @@ class ModelSpec:
         """The spec that a published configuration describes.
 
         What may be left out: `head_dim` (width over heads), `input_local_dim` (`local_dim`),
-        `input_full_attention` (false: causal), `local_attn_dropout` (0.1), `initializer_range`
-        (0.02). Raises `ModelError` for any other missing, unknown or impossible key.
+        `input_full_attention` (false), `local_attn_dropout` (0.1), `initializer_range` (0.02).
+        Raises `ModelError` for any other key that is missing, unknown or impossible.
         """
-        missing = [key for key in _REQUIRED if key not in config]
-        if missing:
+        if missing := [key for key in _REQUIRED if key not in config]:
             raise ModelError(f"{where}: missing {', '.join(missing)}")
         known = {*_REQUIRED, *_OPTIONAL, *_FIXED, *_WITHOUT_EFFECT, "audiomill"}
         unknown = sorted(set(config) - known)
@@ -166,8 +164,8 @@ class ModelSpec:
 
     @classmethod
     def _from_checked_keys(cls, config: Mapping[str, Any]) -> "ModelSpec":
-        width, num_heads = _integer(config, "hidden_size"), _integer(config, "num_attention_heads")
-        local_width = _integer(config, "local_dim")
+        width, local_width = _integer(config, "hidden_size"), _integer(config, "local_dim")
+        num_heads = _integer(config, "num_attention_heads")
         encoder_width = config.get("input_local_dim") or local_width
         local_heads = _integer(config, "local_attn_heads")
         dropout = float(config.get("local_attn_dropout", 0.1))
@@ -296,7 +294,6 @@ def _check_stack(part: str, stack: TransformerSpec) -> None:
         stack.num_heads,
         f"a multiple of its {stack.num_kv_heads} key-value heads",
     )
-    _require(
-        stack.head_width % 2 == 0, f"{part} head_width", stack.head_width, "even, for rotation"
-    )
+    even = stack.head_width % 2 == 0
+    _require(even, f"{part} head_width", stack.head_width, "even, for rotation")
     _require(0 <= stack.dropout < 1, f"{part} dropout", stack.dropout, "0 to below 1")
