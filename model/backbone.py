@@ -19,6 +19,21 @@ from model.spec import TransformerSpec
 from tokenizer.attention import Rope, rotate
 
 
+class Linear(nn.Linear):
+    """Parameters are left as memory holds them: they come from a checkpoint or from a seed."""
+
+    def reset_parameters(self) -> None:
+        # Drawing on the meta device would load 100 MB of torch's Python kernels.
+        pass
+
+
+class Embedding(nn.Embedding):
+    """As `Linear`: no values of its own."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Places:
     """Where the new positions lie and what they may see; the same for all layers of one call."""
@@ -40,10 +55,10 @@ class Attention(nn.Module):
         super().__init__()
         self.spec = spec
         inner, kv = spec.num_heads * spec.head_width, spec.num_kv_heads * spec.head_width
-        self.q_proj = nn.Linear(spec.width, inner)
-        self.k_proj = nn.Linear(spec.width, kv)
-        self.v_proj = nn.Linear(spec.width, kv)
-        self.o_proj = nn.Linear(inner, spec.width, bias=False)
+        self.q_proj = Linear(spec.width, inner)
+        self.k_proj = Linear(spec.width, kv)
+        self.v_proj = Linear(spec.width, kv)
+        self.o_proj = Linear(inner, spec.width, bias=False)
 
     def forward(self, x_BTD: Tensor, places: _Places, cache: KVCache | None, layer: int) -> Tensor:
         heads = (-1, self.spec.head_width)
@@ -87,9 +102,9 @@ class Ffn(nn.Module):
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(spec.width, spec.ffn_width, bias=False)
-        self.up_proj = nn.Linear(spec.width, spec.ffn_width, bias=False)
-        self.down_proj = nn.Linear(spec.ffn_width, spec.width, bias=False)
+        self.gate_proj = Linear(spec.width, spec.ffn_width, bias=False)
+        self.up_proj = Linear(spec.width, spec.ffn_width, bias=False)
+        self.down_proj = Linear(spec.ffn_width, spec.width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         gated: Tensor = self.down_proj(functional.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
@@ -176,4 +191,4 @@ class Backbone(Transformer):
         self, spec: TransformerSpec, *, vocab_size: int, rope_theta: float, norm_eps: float
     ) -> None:
         super().__init__(spec, rope_theta=rope_theta, norm_eps=norm_eps)
-        self.embed_tokens = nn.Embedding(vocab_size, spec.width)
+        self.embed_tokens = Embedding(vocab_size, spec.width)

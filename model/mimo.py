@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.backbone import Backbone, Transformer
+from model.backbone import Backbone, Embedding, Linear, Transformer
 from model.cache import KVCache
 from model.checkpoint import (
     CONFIG_NAME,
@@ -49,7 +49,7 @@ class MiMoAudio(nn.Module):
     0 at the group's first frame; an audio position has the id `<|empty|>` there and G frames of
     codes in the other rows. Cells not named here are never read.
 
-    Making one is cheap at any size on the meta device; elsewhere its weights are torch's defaults.
+    Making one is cheap at any size: parameters are memory that nobody has written to.
     """
 
     def __init__(self, spec: ModelSpec, special_tokens: SpecialTokens) -> None:
@@ -65,19 +65,19 @@ class MiMoAudio(nn.Module):
             spec.patch_encoder.width,
         )
         self.model = Backbone(spec.backbone, vocab_size=spec.vocab_size, **shared)
-        self.lm_head = nn.Linear(width, spec.vocab_size, bias=False)
+        self.lm_head = Linear(width, spec.vocab_size, bias=False)
         self.input_local_transformer = PatchEncoder(spec.patch_encoder, **shared)
         self.local_transformer = Transformer(spec.patch_decoder, **shared)
         self.speech_embeddings = nn.ModuleList(
-            nn.Embedding(size, embedded) for size in spec.channel_sizes
+            Embedding(size, embedded) for size in spec.channel_sizes
         )
         self.local_transformer_lm_heads = nn.ModuleList(
-            nn.Linear(local, size, bias=False) for size in spec.channel_sizes
+            Linear(local, size, bias=False) for size in spec.channel_sizes
         )
-        self.speech_group_downcast = nn.Linear(spec.group_size * embedded, width, bias=False)
-        self.hidden_states_downcast = nn.Linear(width, local, bias=False)
+        self.speech_group_downcast = Linear(spec.group_size * embedded, width, bias=False)
+        self.hidden_states_downcast = Linear(width, local, bias=False)
         if embedded != local:
-            self.speech_embeddings_to_local = nn.Linear(embedded, local, bias=False)
+            self.speech_embeddings_to_local = Linear(embedded, local, bias=False)
 
     @classmethod
     def without_storage(cls, spec: ModelSpec, special_tokens: SpecialTokens) -> "MiMoAudio":

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from model.backbone import Transformer
 from model.cache import KVCache
-from model.small import small_model, small_spec
-from model.spec import TransformerSpec
+from model.small import small_model, small_spec, untrained_model
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +68,9 @@ def test_only_a_bidirectional_stack_looks_ahead(stack: Transformer) -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    spec: TransformerSpec = replace(small_spec().patch_decoder, dropout=0.5)
-    stack = Transformer(spec, rope_theta=1e4, norm_eps=1e-6)
+    spec = small_spec()
+    spec = replace(spec, patch_decoder=replace(spec.patch_decoder, dropout=0.5))
+    stack = untrained_model(spec).local_transformer
     x = rows(stack, 1, 6)
     torch.manual_seed(0)
     assert not torch.equal(stack.train()(x), stack(x))
