@@ -86,6 +86,19 @@ class KVCache:
         else:
             self.lengths_B += torch.tensor(counts, device=self.lengths_B.device)
 
+    def drop(self, row: int) -> None:
+        """A row is done: the last row takes its place, and the batch is one smaller."""
+        last = self.batch_size - 1
+        length = self._host_lengths[last]
+        if row != last:
+            for kept in (self._keys, self._values):
+                kept[:, row, :, :length] = kept[:, last, :, :length]
+            self.lengths_B[row] = self.lengths_B[last]
+            self._host_lengths[row] = length
+        self._keys, self._values = self._keys[:, :last], self._values[:, :last]
+        self.lengths_B, self._rows_B1 = self.lengths_B[:last], self._rows_B1[:last]
+        self._host_lengths.pop()
+
     def clear(self) -> None:
         """Forget all positions and keep the memory."""
         self._host_lengths = [0] * self.batch_size

@@ -1,4 +1,7 @@
-"""Greedy generation of text and speech by a plain loop equals the published model's."""
+"""Greedy generation of text and speech equals the published model's: by a plain loop, and by ours.
+
+The filters of the sampler equal the published ones.
+"""
 
 import json
 from pathlib import Path
@@ -10,6 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from model import MiMoAudio, pad_prompts
+from model.generate import Request, generate
+from model.sampling import GREEDY, Sampler, Sampling
 
 GOLDEN = Path(__file__).parent / "golden" / "lm-tiny"
 META: dict[str, Any] = json.loads((GOLDEN / "meta.json").read_text())
@@ -102,3 +107,34 @@ def test_in_the_company_of_other_prompts(model: MiMoAudio, golden: dict[str, Ten
     assert torch.equal(found[1], as_groups(golden["gen/free_run"])[:12])
     for row, prompt in enumerate(prompts):
         assert torch.equal(found[row], greedy(model, [prompt], 12)[0])
+
+
+@pytest.mark.parametrize("run", META["gen_runs"])
+def test_runs_with_stop_rules(model: MiMoAudio, golden: dict[str, Tensor], run: str) -> None:
+    settings = META["gen_runs"][run]
+    request = Request(
+        prompt=golden["gen/prompt_ids"].long().numpy(),
+        text=GREEDY,
+        speech=(GREEDY,),
+        stop_ids=frozenset(settings["stop_tokens"]),
+        min_new=settings.get("min_new_groups", 0),
+        max_new=settings.get("max_new_groups", settings.get("new_groups")),
+    )
+    (found,) = generate(model, [request])
+    assert torch.equal(torch.from_numpy(found.ids), golden[f"gen/{run}"].long())
+    stopped = int(found.ids[0, -1]) in settings["stop_tokens"]
+    assert found.finish == ("stop" if stopped else "length")
+
+
+@pytest.mark.parametrize("number", range(len(META["sampler_combos"])))
+def test_filters_of_the_sampler(golden: dict[str, Tensor], number: int) -> None:
+    settings = META["sampler_combos"][number]
+    sampling = Sampling(
+        temperature=settings["temperature"] or 1.0,
+        top_k=settings["top_k"] or None,
+        top_p=settings["top_p"] or None,
+    )
+    wanted = golden[f"sampler/processed{number}"]
+    found = Sampler([sampling], torch.device("cpu")).filtered(golden["sampler/scores"])
+    assert torch.equal(found.isinf(), wanted.isinf())
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
