@@ -57,6 +57,9 @@ class MiMoAudio(nn.Module):
         _check_special(special_tokens, spec)
         self.spec = spec
         self.special_tokens = special_tokens
+        self.audio_tokenizer: str | None = None
+        """Fingerprint of the tokenizer whose codes it was trained on; None where nobody noted it.
+        `save_pretrained` keeps it."""
         self._layout: WeightLayout | None = None
         shared = {"rope_theta": spec.rope_theta, "norm_eps": spec.norm_eps}
         width, local, embedded = (
@@ -107,6 +110,8 @@ class MiMoAudio(nn.Module):
         config = read_config(folder / CONFIG_NAME)
         spec = ModelSpec.from_config(config, where=str(folder / CONFIG_NAME))
         model = cls.without_storage(spec, _special_tokens(folder, special_tokens, config))
+        noted = config.get("audiomill")
+        model.audio_tokenizer = noted.get("audio_tokenizer") if isinstance(noted, dict) else None
         model._layout = load_weights(model, folder, torch.device(device), dtype)
         return model.requires_grad_(True).eval()
 
@@ -120,7 +125,9 @@ class MiMoAudio(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         dtype = str(self.dtype).removeprefix("torch.")
-        noted = {"special_tokens": self.special_tokens.to_mapping()}
+        noted: dict[str, object] = {"special_tokens": self.special_tokens.to_mapping()}
+        if self.audio_tokenizer is not None:
+            noted["audio_tokenizer"] = self.audio_tokenizer
         config = {**self.spec.to_config(), "torch_dtype": dtype, "audiomill": noted}
         write_json(folder / CONFIG_NAME, config)
         layout = self._layout if shard_bytes is None else None
