@@ -172,6 +172,71 @@ def tokenizer_train(
     print(train(spec, overrides))
 
 
+@app.command()
+def generate(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="See above.")],
+    text: Annotated[str | None, typer.Option(help="What to say, to ask or to read aloud.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="The recording it is about.")] = None,
+    turns: Annotated[
+        Path | None, typer.Option(help="Earlier turns or examples (JSON; jobs/README.md).")
+    ] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="Style of speech, system text, or what the examples show.")
+    ] = None,
+    voice: Annotated[Path | None, typer.Option(help="A recording to sound like.")] = None,
+    answer: Annotated[str | None, typer.Option(help="text or speech.")] = None,
+    think: Annotated[bool, typer.Option("--think", help="Think before the answer.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="WAV file for speech.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder of a language model; without one, a tiny untrained.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder of its audio tokenizer; without one, the bundled.")
+    ] = None,
+    device: Device = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of wording and sampling.")] = 0,
+    max_new: Annotated[int, typer.Option(min=1, help="Groups at most; 6.25 are a second.")] = 512,
+    text_sampling: Annotated[
+        str | None, typer.Option(help="temperature=0.6,top_k=50,top_p=0.95; temperature=0: greedy.")
+    ] = None,
+    speech_sampling: Annotated[str | None, typer.Option(help="The same for speech.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Write the answer as it comes.")] = False,
+) -> None:
+    """Ask the language model; it answers in text and speech.
+
+    TASK is asr, tts, instruct-tts, understand, dialogue, continue, in-context, question, few-shot.
+
+    Example: audiomill generate tts --text "Good morning." -o hello.wav --model
+    models/MiMo-Audio-7B-Instruct --tokenizer models/MiMo-Audio-Tokenizer
+    """
+    from jobs.generate_command import ask
+    from jobs.generate_questions import Asked
+
+    asked = Asked(
+        task=task,
+        text=text,
+        audio=audio,
+        turns=turns,
+        instruction=instruction,
+        voice=voice,
+        answer=answer,
+        think=think,
+    )
+    for piece in ask(
+        asked,
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+        out=out,
+        stream=stream,
+        seed=seed,
+        max_new=max_new,
+        text_sampling=text_sampling,
+        speech_sampling=speech_sampling,
+    ):
+        print(piece, end="", flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     # Before any engine is imported: nothing phones home, nothing is fetched behind one's back.
