@@ -20,7 +20,6 @@ well, for each second of speech, of one request (`gpu_real_time_factor`) and of 
 import argparse
 import dataclasses
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -170,10 +169,18 @@ def measure_loading(scale: float) -> dict[str, Any]:
 
 
 def load_and_report_memory(folder: Path) -> dict[str, Any]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_bytes("VmRSS")
     model = MiMoAudio.from_pretrained(folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak_bytes": 1024 * (peak - before), "layers": model.spec.backbone.num_layers}
+    # Not `ru_maxrss`: a process inherits that of the one which started it.
+    peak = memory_bytes("VmHWM")
+    return {"peak_bytes": peak - before, "layers": model.spec.backbone.num_layers}
+
+
+def memory_bytes(field: str) -> int:
+    """A field of Linux's account of this process: `VmRSS` now, `VmHWM` at its highest."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{field}:"))
+    return 1024 * int(line.split()[1])
 
 
 def measure_gpu(repeats: int, scale: float) -> dict[str, Any]:
