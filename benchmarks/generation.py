@@ -4,7 +4,9 @@ CPU, float32: a model of 100 M parameters with random weights (`model.medium_spe
 about half of the positions speech; greedy. The plain loop runs `forward` over everything so far for
 each group, and the patch decoder over all its steps so far for each step; both must choose the same
 ids (`ids_equal_to_plain_loop`). Eight requests of unequal prompts are answered at once and one by
-one. Medians of alternating runs. Growth is seconds per group behind prompts of 4 and 16 times 256
+one, prompts included: all text, then all speech (`batch8_over_batch1` is of both together, as if
+they took turns in step), and in a random mix of both, where a patch of few rows keeps the others
+waiting (`_mixed`). Medians of alternating runs. Growth is seconds per group behind prompts of 4 and 16 times 256
 groups over that behind 256; `_explained` is what the keys and values of attention add to the
 weights that one step reads.
 
@@ -56,29 +58,48 @@ def measure_cpu(repeats: int, scale: float) -> dict[str, Any]:
     one = make_request(model, PROMPT_GROUPS, new, seed=0)
     ours, plain = generate(model, [one])[0].ids, plain_loop(model, one)
     empty = model.special_tokens.empty
-    ours_s, plain_s, alone_s, together_s = [], [], [], []
-    eight = [
-        make_request(model, groups, new, seed=groups)
-        for groups in np.linspace(PROMPT_GROUPS // 2, PROMPT_GROUPS, 8).astype(int).tolist()
-    ]
+    ours_s, plain_s = [], []
     for _ in range(repeats):
         ours_s.append(timed(partial(generate, model, [one])))
         plain_s.append(timed(partial(plain_loop, model, one)))
-        alone_s.append(sum(timed(partial(generate, model, [each])) for each in eight))
-        together_s.append(timed(partial(generate, model, eight)))
     spent, of_plain = statistics.median(ours_s), statistics.median(plain_s)
-    alone, together = statistics.median(alone_s), statistics.median(together_s)
-    return {
+    figures = {
         "speedup_over_plain_loop": round(of_plain / spent, 2),
         "positions_per_s": round(new / spent, 2),
         "positions_per_s_plain_loop": round(new / of_plain, 2),
         "ids_equal_to_plain_loop": bool(np.array_equal(ours, plain)),
         "share_of_speech": round(float((ours[0] == empty).mean()), 2),
-        "batch8_over_batch1": round(alone / together, 2),
-        "positions_per_s_batch8": round(8 * new / together, 2),
         "spread": round(max(ours_s) / min(ours_s), 2),
         "parameters_m": round(sum(part.numel() for part in model.parameters()) / 1e6),
-    } | growth(model, new, scale)
+    }
+    return figures | eight_at_once(model, new, repeats) | growth(model, new, scale)
+
+
+def eight_at_once(model: MiMoAudio, new: int, repeats: int) -> dict[str, Any]:
+    """Eight requests in one call against eight calls."""
+    empty = model.special_tokens.empty
+    forbidden = {
+        "text": frozenset({empty}),
+        "speech": frozenset(range(model.spec.vocab_size)) - {empty},
+        "mixed": frozenset[int](),
+    }
+    alone_s, together_s, figures = {}, {}, {}
+    for name, ids in forbidden.items():
+        requests = [
+            dataclasses.replace(
+                make_request(model, groups, new, seed=groups), stop_ids=ids, min_new=new
+            )
+            for groups in np.linspace(32, 64, 8).astype(int).tolist()
+        ]
+        alone, together = [], []
+        for _ in range(repeats):
+            alone.append(sum(timed(partial(generate, model, [each])) for each in requests))
+            together.append(timed(partial(generate, model, requests)))
+        alone_s[name], together_s[name] = statistics.median(alone), statistics.median(together)
+        figures[f"batch8_over_batch1_{name}"] = round(alone_s[name] / together_s[name], 2)
+        figures[f"positions_per_s_batch8_{name}"] = round(8 * new / together_s[name], 2)
+    both = [sum(times[name] for name in ("text", "speech")) for times in (alone_s, together_s)]
+    return {"batch8_over_batch1": round(both[0] / both[1], 2), **figures}
 
 
 def plain_loop(model: MiMoAudio, request: Request) -> np.ndarray[Any, Any]:

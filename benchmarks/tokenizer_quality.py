@@ -27,7 +27,7 @@ from jobs.audio_files import AudioReader
 from pipeline.inputs import list_inputs
 from schemas.codes import Waveform
 from schemas.job import InputsSpec
-from tokenizer import Tokenizer, small_tokenizer
+from tokenizer import Tokenizer, bundled_tokenizer, small_tokenizer
 from tokenizer.evaluation import METRICS, ClipResult, Scorer, Scores, evaluate
 
 AUDIO = ROOT.parent / "shared" / "audio"
@@ -102,8 +102,6 @@ def open_model(model: str | None) -> Tokenizer:
         return small_tokenizer()
     if model:
         return Tokenizer.from_pretrained(Path(model))
-    from tokenizer import bundled_tokenizer
-
     return bundled_tokenizer()
 
 

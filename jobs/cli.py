@@ -107,12 +107,14 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(run_doctor(as_json))
 
 
-tokenizer_app = typer.Typer(help="Audio files to codes and back; training.", no_args_is_help=True)
+tokenizer_app = typer.Typer(
+    help="Audio files to codes and back; training and scores.", no_args_is_help=True
+)
 app.add_typer(tokenizer_app, name="tokenizer")
 
 Model = Annotated[
     str | None,
-    typer.Option(help="Folder of a released tokenizer; without one, the small untrained one."),
+    typer.Option(help="Folder of a released tokenizer; without one, the bundled one."),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
@@ -170,6 +172,33 @@ def tokenizer_train(
     from jobs.tokenizer_train import train
 
     print(train(spec, overrides))
+
+
+@tokenizer_app.command("eval")
+def tokenizer_eval(
+    source: Annotated[str, typer.Argument(metavar="AUDIO", help="A file, a folder or a glob.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")],
+    model: Model = None,
+    device: Device = "cpu",
+    codebooks: Annotated[int, typer.Option(min=1, max=32, help="RVQ layers to keep.")] = 8,
+    keep_audio: Annotated[bool, typer.Option(help="Write what was decoded as WAV.")] = False,
+) -> None:
+    """Score a tokenizer's round trip: PESQ, STOI, speaker, mel distance, codebook use.
+
+    Example: audiomill tokenizer eval recordings -o scores --keep-audio
+    """
+    from jobs.tokenizer_command import tokenizer_spec
+    from jobs.tokenizer_eval import codebooks_table, evaluate, scores_table
+
+    found = evaluate(source, out, tokenizer_spec(model, device, codebooks), keep_audio=keep_audio)
+    Console().print(scores_table(found), codebooks_table(found))
+    if found.note:
+        print(found.note, file=sys.stderr)
+    for clip in found.clips:
+        if clip.cause:
+            print(f"{clip.outcome}: {clip.name}: {clip.cause}", file=sys.stderr)
+    if found.num("failed"):
+        raise typer.Exit(3)
 
 
 @app.command()

@@ -98,12 +98,6 @@ def _job_of(out: Path) -> Job:
 
 def _report(job: Job, out: Path, score: Score | None) -> Path:
     sources = {source.source_id: source for source in read_inputs(out)}
-    notes = []
-    if job.spec.tokenize and job.spec.tokenize.engine == "small":
-        notes.append(
-            "The shards were made by the small tokenizer with seeded, untrained weights: their "
-            "codes follow the audio, but they do not decode to speech."
-        )
     with Manifest(out).connect() as db:
         return write_report(
             db,
@@ -111,7 +105,6 @@ def _report(job: Job, out: Path, score: Score | None) -> Path:
             job_name=job.spec.name,
             score=score,
             clip=clip_maker(job, sources),
-            notes=notes,
         )
 
 

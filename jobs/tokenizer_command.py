@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
@@ -17,7 +18,10 @@ from pipeline.inputs import list_inputs
 from schemas.codes import Codes, Waveform
 from schemas.errors import ItemError, SpecError, TokenizerError
 from schemas.job import InputsSpec, TokenizeSpec
+from schemas.source import Source
 from schemas.tokens import FINGERPRINT_KEY, NUM_CODEBOOKS_KEY
+from tokenizer.fingerprint import same_meaning
+from tokenizer.intake import check_num_codebooks
 
 if TYPE_CHECKING:
     from tokenizer import Tokenizer
@@ -28,7 +32,7 @@ FINGERPRINT = "tokenizer"
 
 
 def tokenizer_spec(model: str | None, device: str, num_codebooks: int) -> TokenizeSpec:
-    """The tokenizer of a folder, or the small untrained one where none is named."""
+    """The tokenizer of a folder, or the bundled one where none is named."""
     engine = "mimo" if model else "small"
     spec = TokenizeSpec(engine=engine, model=model, device=device, num_codebooks=num_codebooks)
     check_tokenizer(spec)
@@ -42,18 +46,29 @@ def encode(source: str, out: Path, spec: TokenizeSpec) -> tuple[int, list[str]]:
     fingerprint. The audio is decoded and resampled to the tokenizer's rate, and nothing else.
     """
     listing = list_inputs(InputsSpec(uri=source))
+    names = unique_names(listing.sources, source)
     tokenizer = open_tokenizer(spec)
+    check_num_codebooks(spec.num_codebooks, tokenizer.num_codebooks)
     reader = AudioReader(tokenizer.sample_rate_hz)
-    failed = []
+    failed: list[str] = []
+    batch: dict[str, Waveform] = {}
+
+    def finish() -> None:
+        for uri, codes in _encoded(tokenizer, batch, spec.num_codebooks, failed):
+            target = out / (names[uri] + SUFFIX)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save_file({TENSOR: codes}, target, {FINGERPRINT: tokenizer.fingerprint()})
+        batch.clear()
+
     for item in track(listing.sources, description="encoding"):
         try:
-            (codes,) = tokenizer.encode_numpy([reader.read(item)], spec.num_codebooks)
-        except (ItemError, TokenizerError) as error:
+            batch[item.uri] = reader.read(item)
+        except ItemError as error:
             failed.append(f"{item.uri}: {error}")
-            continue
-        target = out / (relative_name(item.uri, source) + SUFFIX)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_file({TENSOR: codes}, target, {FINGERPRINT: tokenizer.fingerprint()})
+        samples = sum(waveform.size for waveform in batch.values())
+        if samples >= spec.batch_frames * tokenizer.spec.samples_per_frame:
+            finish()
+    finish()
     return len(listing.sources) - len(failed), failed
 
 
@@ -62,9 +77,15 @@ def decode(source: str, out: Path, spec: TokenizeSpec) -> list[Path]:
 
     Codes of another tokenizer are refused: they would decode to noise.
     """
+    found = list(_codes_of(source))
+    if out.suffix.lower() == ".wav" and len(found) > 1:
+        raise SpecError(
+            f"{str(out)!r} is one WAV file, and {source!r} holds {len(found)} files of codes; "
+            "name a folder"
+        )
     tokenizer = open_tokenizer(spec)
     written = []
-    for name, codes, fingerprint in _codes_of(source):
+    for name, codes, fingerprint in track(found, description="decoding"):
         _check_fingerprint(name, fingerprint, tokenizer)
         target = out if out.suffix.lower() == ".wav" else out / f"{name}.wav"
         write_wav(target, tokenizer.decode_numpy(codes), tokenizer.sample_rate_hz)
@@ -81,6 +102,22 @@ def write_wav(path: Path, waveform: Waveform, rate_hz: int) -> None:
         file.setsampwidth(2)
         file.setframerate(rate_hz)
         file.writeframes(pcm.tobytes())
+
+
+def _encoded(
+    tokenizer: "Tokenizer", batch: dict[str, Waveform], num_codebooks: int, failed: list[str]
+) -> Iterator[tuple[str, Codes]]:
+    """The codes of a batch; if something in it is refused, one by one, and `failed` names it."""
+    try:
+        yield from zip(
+            batch, tokenizer.encode_numpy(list(batch.values()), num_codebooks), strict=True
+        )
+    except TokenizerError as error:
+        if len(batch) == 1:
+            failed.append(f"{next(iter(batch))}: {error}")
+            return
+        for uri, waveform in batch.items():
+            yield from _encoded(tokenizer, {uri: waveform}, num_codebooks, failed)
 
 
 def read_shard_row(path: Path, row: int) -> tuple[Codes, str]:
@@ -103,7 +140,7 @@ def read_shard_row(path: Path, row: int) -> tuple[Codes, str]:
                     columns = [found[layer][0].values.to_numpy() for layer in layers]
                     return np.stack(columns, axis=1), metadata[FINGERPRINT_KEY].decode()
                 first += size
-    except OSError as error:
+    except (OSError, pa.ArrowInvalid) as error:
         raise TokenizerError(f"{path} cannot be read as a token shard: {error}") from error
     raise TokenizerError(f"{path}: row {row} is in no row group")
 
@@ -118,7 +155,7 @@ def _codes_of(source: str) -> Iterator[tuple[str, Codes, str]]:
     files: Sequence[Path] = sorted(root.rglob(f"*{SUFFIX}")) if root.is_dir() else [root]
     if not files:
         raise SpecError(f"{source!r} holds no *{SUFFIX}; make some with 'tokenizer encode'")
-    for file in track(files, description="decoding") if len(files) > 1 else files:
+    for file in files:
         name = file.relative_to(root).as_posix() if root.is_dir() else file.name
         yield name.removesuffix(SUFFIX), *_read_codes(file)
 
@@ -137,11 +174,27 @@ def _read_codes(path: Path) -> tuple[Codes, str]:
 
 
 def _check_fingerprint(name: str, fingerprint: str, tokenizer: "Tokenizer") -> None:
-    if fingerprint != tokenizer.fingerprint():
+    if not same_meaning(fingerprint, tokenizer.fingerprint()):
         raise TokenizerError(
             f"{name}: its codes were made by another tokenizer ({fingerprint or 'unnamed'}) than "
             f"the one opened ({tokenizer.fingerprint()}); name the right one with --model"
         )
+
+
+def unique_names(sources: Sequence[Source], asked: str) -> dict[str, str]:
+    """Each input's name in the output; raises `SpecError` where two would have the same."""
+    names: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for source in sources:
+        name = relative_name(source.uri, asked)
+        if name in owners:
+            raise SpecError(
+                f"{owners[name]!r} and {source.uri!r} would both be written as {name!r}; name "
+                "their common folder instead of a pattern"
+            )
+        owners[name] = source.uri
+        names[source.uri] = name
+    return names
 
 
 def relative_name(uri: str, source: str) -> str:

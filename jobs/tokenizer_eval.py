@@ -87,11 +87,11 @@ def evaluate(
 
 def scores_table(found: "Evaluation") -> Table:
     """The means, beside the published rows."""
-    from tokenizer.evaluation import PUBLISHED
+    from tokenizer.evaluation import ENCODER_NAME, PUBLISHED
 
     table = Table(
         title=f"{found.num('kept')} clips, {found.audio_s:.1f} s",
-        caption="published figures were measured on other clips",
+        caption=f"published: two rows of the report's, on other clips; speaker: {ENCODER_NAME}",
     )
     table.add_column("tokenizer")
     for heading in ("kbit/s", "PESQ-WB", "PESQ-NB", "STOI", "speaker", "mel distance"):

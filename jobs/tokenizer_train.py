@@ -1,8 +1,11 @@
 """`audiomill tokenizer train SPEC`: prepares the clips once, then trains, with progress."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +26,13 @@ from jobs.tokenizer_command import relative_name
 from pipeline.inputs import list_inputs
 from pipeline.spec_file import apply_override, explain, read_yaml
 from schemas.codes import Waveform
-from schemas.errors import EngineMissingError, ItemError, SpecError
+from schemas.errors import EngineMissingError, ItemError, SpecError, TrainingError
 from schemas.job import InputsSpec
+from schemas.source import Source
 from tokenizer.spec import TokenizerSpec
 from tokenizer.training.clips import ClipStore, ClipWriter
 from tokenizer.training.spec import TrainSpec
-from tokenizer.training.trainer import Backgrounds, Trainer
+from tokenizer.training.trainer import SPEC_FILE, Backgrounds, Trainer
 
 _MAX_BACKGROUND_S = 60
 
@@ -55,8 +59,8 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
     _check_device(spec)
     with _processes(spec) as rank:
         folder = Path(spec.output) / "clips"
-        if rank == 0 and not ClipStore.is_at(folder):
-            prepare_clips(spec, folder)
+        if rank == 0:
+            bring_clips(spec, folder)
         if distributed.is_initialized():
             distributed.barrier()
         store = ClipStore(folder)
@@ -76,16 +80,41 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
             return trainer.run(tell)
 
 
-def prepare_clips(spec: TrainSpec, folder: Path) -> None:
-    """Decodes every file of the training folder to the model's rate, once."""
+def bring_clips(spec: TrainSpec, folder: Path) -> None:
+    """Prepares the clips unless they are there, made of the same files by the same settings.
+
+    Clips that a run has already begun to train on are never replaced: `TrainingError`.
+    """
+    sources = list_inputs(InputsSpec(uri=spec.data.uri, exclude=spec.data.exclude)).sources
+    settings = spec.data.model_dump(include={"min_clip_s", "silence_dbfs"})
+    listed = [(relative_name(item.uri, spec.data.uri), item.size_bytes) for item in sources]
+    made_of = hashlib.sha256(json.dumps([settings, listed]).encode()).hexdigest()[:16]
+    if ClipStore.is_at(folder):
+        if ClipStore(folder).made_of == made_of:
+            return
+        if (folder.parent / SPEC_FILE).exists():
+            raise TrainingError(
+                f"{folder.parent} was begun with other audio: files of {spec.data.uri!r} or data."
+                "min_clip_s or data.silence_dbfs changed since; put them back or name a new output"
+            )
+    prepare_clips(spec, folder, sources, made_of)
+
+
+def prepare_clips(
+    spec: TrainSpec, folder: Path, sources: Sequence[Source], made_of: str = ""
+) -> None:
+    """Decodes every file to the model's rate, once."""
     network = TokenizerSpec.from_config(spec.model, "model")
-    listing = list_inputs(InputsSpec(uri=spec.data.uri, exclude=spec.data.exclude))
     reader = AudioReader(network.sample_rate_hz)
     writer = ClipWriter(
-        folder, network.sample_rate_hz, spec.data.silence_dbfs, spec.data.min_clip_s
+        folder,
+        network.sample_rate_hz,
+        silence_dbfs=spec.data.silence_dbfs,
+        min_s=spec.data.min_clip_s,
+        made_of=made_of,
     )
     with writer:
-        for item in track(listing.sources, description="reading audio"):
+        for item in track(sources, description="reading audio"):
             try:
                 waveform = reader.read(item)
             except ItemError as error:
@@ -108,7 +137,10 @@ def read_backgrounds(spec: TrainSpec) -> Backgrounds:
             raise SpecError(
                 f"data.backgrounds: {item.uri}: {error}; take it out of the folder"
             ) from error
-        clips.append(np.asarray(waveform[: _MAX_BACKGROUND_S * rate_hz], dtype=np.float32))
+        clip = np.asarray(waveform[: _MAX_BACKGROUND_S * rate_hz], dtype=np.float32)
+        if not clip.any():
+            raise SpecError(f"data.backgrounds: {item.uri} is silent; take it out of the folder")
+        clips.append(clip)
     return Backgrounds(clips=tuple(clips))
 
 
@@ -162,7 +194,9 @@ def _processes(spec: TrainSpec) -> Iterator[int]:
         return
     if spec.run.device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if spec.run.device == "cuda" else "gloo")
+    # The others wait while the first reads all audio.
+    backend = "nccl" if spec.run.device == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=timedelta(hours=12))
     try:
         yield distributed.get_rank()
     finally:

@@ -20,23 +20,27 @@ def check_tokenizer(spec: TokenizeSpec) -> None:
             f"{', '.join(ENGINES)})"
         )
     if spec.engine == "small" and spec.model:
-        raise SpecError("tokenize.model: 'small' has no model folder; use engine: mimo for one")
+        raise SpecError("tokenize.model: 'small' is the bundled one; use engine: mimo for one")
     if spec.engine == "mimo":
         _check_folder(spec.model)
 
 
 def open_tokenizer(spec: TokenizeSpec) -> "Tokenizer":
     """The tokenizer of a spec, weights loaded, on the spec's device."""
-    if spec.engine == "small":
-        from tokenizer.small import small_tokenizer
-
-        return small_tokenizer()
     import torch
 
     from tokenizer import Tokenizer as Released
+    from tokenizer import TokenizerOptions, bundled_tokenizer
 
+    options = TokenizerOptions(
+        segment_hops=spec.segment_hops, reference_padding=spec.reference_padding
+    )
+    if spec.engine == "small":
+        return bundled_tokenizer(spec.device, options=options)
     dtype = torch.bfloat16 if spec.device == "cuda" else torch.float32
-    return Released.from_pretrained(str(spec.model), device=spec.device, dtype=dtype)
+    return Released.from_pretrained(
+        str(spec.model), device=spec.device, dtype=dtype, options=options
+    )
 
 
 def _check_folder(model: str | None) -> None:

@@ -77,15 +77,14 @@ def write_report(
     job_name: str,
     score: Score | None,
     clip: Clip,
-    notes: Sequence[str] = (),
 ) -> Path:
     """Writes `out/report/index.html` and returns its path; an older page is replaced whole.
 
     `connection` holds the tables of the manifest. `clip` gets a row of `segments` (with the `uri`
-    of its recording) and gives Ogg bytes to listen to, or None where there are none. `notes` stand
-    at the top. The same rows give the same page.
+    of its recording) and gives Ogg bytes to listen to, or None where there are none.
+    The same rows give the same page.
     """
-    page = render_page(connection, job_name=job_name, score=score, clip=clip, notes=notes)
+    page = render_page(connection, job_name=job_name, score=score, clip=clip)
     path = out / "report" / "index.html"
     partial = path.with_name(f".index.{os.getpid()}.html")
     try:
@@ -108,7 +107,6 @@ def render_page(
     job_name: str,
     score: Score | None,
     clip: Clip,
-    notes: Sequence[str] = (),
 ) -> str:
     """The page as HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -129,7 +127,6 @@ def render_page(
     num_failures, failures = read_failures(connection)
     return environment.get_template(TEMPLATE).render(
         job_name=job_name,
-        notes=notes,
         headline=headline,
         funnel=read_funnel(connection, headline),
         losses=read_losses(connection),

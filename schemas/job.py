@@ -61,11 +61,16 @@ class TokenizeSpec(SpecModel):
     """How kept segments become shards."""
 
     engine: str = "small"
-    """`small`: a small tokenizer with seeded, untrained weights; `mimo`: a released folder."""
+    """`small`: the trained tokenizer that comes with audiomill; `mimo`: a released folder."""
     model: str | None = None
     """Folder with config.json and model.safetensors, for `mimo`."""
     device: str = Field(default="cpu", pattern="^(cpu|cuda)$")
     num_codebooks: int = Field(default=8, ge=1, le=32)
+    segment_hops: int = Field(default=6000, ge=100, le=360_000)
+    """Longer audio is cut here, in hops of 10 ms: 6000 as released, 3000 in other tools. Recorded
+    in the shards, like the next."""
+    reference_padding: bool = False
+    """Encode the segments of a long clip as one padded batch, as the published tool does."""
     batch_frames: int = Field(default=7500, ge=25, le=1_000_000)
     """Codec frames packed into one batch (25 a second)."""
     rows_per_shard: int = Field(default=4096, ge=1, le=1_000_000)

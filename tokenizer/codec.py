@@ -189,7 +189,7 @@ class Tokenizer:
         if as_padded_batch and checked:
             vectors = [self.dequantize(clip) for clip in checked]
             return self.decode_vectors(vectors, as_padded_batch=True)
-        segment = max(1, self.options.segment_hops // self.spec.hops_per_frame)
+        segment = self.spec.num_frames(self.options.segment_hops)
         pieces = [
             (index, piece) for index, clip in enumerate(checked) for piece in clip.split(segment)
         ]

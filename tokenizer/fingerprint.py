@@ -49,5 +49,20 @@ def fingerprint_of(
     return _canonical(facts)
 
 
+_DECIDES_MEANING = ("weights_sha256", "config_sha256", "codebook_sizes")
+
+
+def same_meaning(left: str, right: str) -> bool:
+    """Whether codes of one fingerprint can be decoded by the tokenizer of the other.
+
+    Precision, segmentation and padding decide which codes a sound gets, not what a code stands for.
+    """
+    try:
+        facts = [json.loads(text) for text in (left, right)]
+        return all(facts[0][key] == facts[1][key] for key in _DECIDES_MEANING)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
 def _canonical(facts: dict[str, object]) -> str:
     return json.dumps(facts, sort_keys=True, separators=(",", ":"))

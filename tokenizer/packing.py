@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,13 +78,13 @@ class Pack:
         places = np.zeros(self.num_rows, dtype=np.int64)
         for start, length in zip(self.starts, self.lengths, strict=True):
             places[start : start + length] = np.arange(length)
-        return torch.from_numpy(places).to(self.device)
+        return _on(places, self.device)
 
     @cached_property
     def cumulative(self) -> Tensor:
         """Clip borders `[num_clips + 1]`, as kernels for packed sequences want them."""
         borders = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32)
-        return torch.from_numpy(borders).to(self.device)
+        return _on(borders, self.device)
 
     def of_clip(self, rows: Tensor, index: int) -> Tensor:
         """The rows of one clip, a view."""
@@ -143,12 +144,18 @@ def taps(
             outside = source.starts[index] + length - 1
         inside = (rows >= 0) & (rows < length)
         plan[start : start + count] = np.where(inside, rows + source.starts[index], outside)
-    return torch.from_numpy(plan).to(target.device)
+    return _on(plan, target.device)
 
 
 def with_zero_row(rows: Tensor) -> Tensor:
     """The same rows and one of zeros after them, for `taps` to point at."""
     return torch.nn.functional.pad(rows, (0, 0, 0, 1))
+
+
+def _on(numbers: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """The numbers on a device. From pinned memory, because a plain copy waits for all its work."""
+    tensor = torch.from_numpy(numbers)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _cut(num_rows: int, sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

@@ -41,13 +41,14 @@ class SafetensorsFile:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if 2 <= length <= size - 8 else None
+            if isinstance(header, dict):
+                header.pop("__metadata__", None)
         except FileNotFoundError:
             raise self._error(f"{path}: no such file; {owner} has one") from None
         except (json.JSONDecodeError, UnicodeDecodeError):
             header = None
-        if not isinstance(header, dict):
+        if not isinstance(header, dict) or not all(map(_is_entry, header.values())):
             raise self._error(f"{path}: not a safetensors file (its header cannot be read)")
-        header.pop("__metadata__", None)
         last = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if 8 + length + last != size:
             raise self._error(
@@ -125,3 +126,7 @@ def place(model: nn.Module, name: str, tensor: Tensor) -> None:
         module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
     else:
         module._buffers[leaf] = tensor
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and {"dtype", "shape", "data_offsets"} <= entry.keys()

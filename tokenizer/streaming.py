@@ -78,8 +78,9 @@ class StreamDecoder:
             raise TokenizerError("these streams have ended; make a new StreamDecoder")
         if len(chunks) != len(self._streams):
             raise TokenizerError(f"{len(chunks)} chunks, wanted one for each of {self.num_streams}")
-        for stream, codes_TK in zip(self._streams, chunks, strict=True):
-            new_TD = self._decoder.dequantize(codes_TK)
+        # All before any stream takes its own: a refused chunk leaves every stream as it was.
+        vectors = [self._decoder.dequantize(codes_TK) for codes_TK in chunks]
+        for stream, new_TD in zip(self._streams, vectors, strict=True):
             known_TD = stream.vectors
             stream.vectors = new_TD if known_TD is None else torch.cat([known_TD, new_TD])
         known = [stream.vectors for stream in self._streams if stream.vectors is not None]

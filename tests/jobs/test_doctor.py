@@ -128,10 +128,10 @@ def test_engines_that_cannot_be_imported_or_built_are_findings(
     assert toy_engines["ExplodingEngine"].found == "ZeroDivisionError: of all things"
 
 
-def test_the_untrained_tokenizer_is_called_untrained() -> None:
+def test_the_bundled_tokenizer_is_there_and_a_released_one_wants_a_folder() -> None:
     small, mimo = tokenizers()
     assert (small.state, mimo.state) == ("ok", "setting")
-    assert "untrained" in small.found
+    assert "trained on synthetic voices" in small.found
     assert mimo.found == "needs tokenize.model=FOLDER"
 
 

@@ -104,3 +104,45 @@ def test_a_file_that_is_no_audio_is_named_and_the_rest_is_encoded(
     printed = capsys.readouterr()
     assert "2 encoded" in printed.out
     assert "text.wav" in printed.err
+
+
+def test_many_codes_do_not_go_into_one_wav_nor_two_files_into_one_name(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = tmp_path / "codes"
+    assert main(["tokenizer", "encode", str(recordings), "-o", str(codes)]) == 0
+    assert main(["tokenizer", "decode", str(codes), "-o", str(tmp_path / "x.wav")]) == 2
+    assert "holds 2 files of codes" in capsys.readouterr().err
+    (recordings / "a").mkdir()
+    (recordings / "deep" / "b.wav").rename(recordings / "deep" / "a.wav")
+    pattern = str(recordings / "**" / "*.wav")
+    assert main(["tokenizer", "encode", pattern, "-o", str(tmp_path / "other")]) == 2
+    assert "would both be written as 'a.wav'" in capsys.readouterr().err
+
+
+def test_a_refused_clip_is_named_and_its_batch_goes_on(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wav(recordings / "blink.wav", tone(0.02), RATE_HZ)
+    out = tmp_path / "codes"
+    assert main(["tokenizer", "encode", str(recordings), "-o", str(out)]) == 3
+    said = capsys.readouterr()
+    assert "blink.wav" in said.out + said.err
+    assert len(list(out.rglob("*.safetensors"))) == 2
+
+
+def test_a_torn_shard_and_too_many_codebooks_are_one_line(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
+    assert main(["tokenizer", "decode", str(tmp_path / "torn.parquet:0"), "-o", "x.wav"]) == 2
+    assert "cannot be read as a token shard" in capsys.readouterr().err
+    more = ["tokenizer", "encode", str(recordings), "-o", str(tmp_path), "--codebooks", "9"]
+    assert main(more) == 2
+    assert "num_codebooks is 9, wanted 1..8" in capsys.readouterr().err
+
+
+def test_segments_of_a_spec_are_those_of_the_tokenizer() -> None:
+    tokenizer = open_tokenizer(TokenizeSpec(segment_hops=3000, reference_padding=True))
+    assert tokenizer.options.segment_hops == 3000
+    assert tokenizer.options.reference_padding

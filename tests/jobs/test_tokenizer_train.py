@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from jobs.cli import main
-from jobs.tokenizer_train import load_train_spec, prepare_clips
+from jobs.tokenizer_train import bring_clips, load_train_spec
 from schemas.errors import SpecError
 from tokenizer.training.clips import ClipStore
 from tokenizer.training.trainer import Trainer
@@ -56,7 +56,7 @@ TINY = [
 def test_a_minute_of_training_learns_and_may_be_stopped(tmp_path: Path) -> None:
     changes = [*TINY, f"stage1.steps={STEPS}", "stage2.steps=0"]
     spec = load_train_spec(SPEC, [*changes, f"output={tmp_path / 'whole'}"])
-    prepare_clips(spec, tmp_path / "clips")
+    bring_clips(spec, tmp_path / "clips")
     store = ClipStore(tmp_path / "clips")
     whole = load_file(Trainer(spec, store).run() / "model.safetensors")
 
@@ -106,6 +106,11 @@ def test_a_folder_of_nothing_usable_and_a_wrong_spec_are_one_line(
     changes = [*TINY, f"output={tmp_path / 'out'}", f"data.uri={speech}"]
     assert main(["tokenizer", "train", str(SPEC), *changes]) == 2
     assert "none of 1 audio files can be trained on; the first, a.wav" in capsys.readouterr().err
+    (speech / "b.wav").write_bytes((ROOT / "jobs/demo/corpus/telephone.wav").read_bytes())
+    bring_clips(load_train_spec(SPEC, changes), tmp_path / "out" / "clips")
+    assert len(ClipStore(tmp_path / "out" / "clips")) == 1
+    with pytest.raises(SpecError, match=r"data\.augment|data: .*augment"):
+        load_train_spec(SPEC, ["data.augment={noize: 1}"])
     with pytest.raises(SpecError, match=r"stage1\.stepz: unknown key"):
         load_train_spec(SPEC, ["stage1.stepz=3"])
     with pytest.raises(SpecError, match=r"clips_per_step: .*greater than or equal to 1"):

@@ -12,9 +12,7 @@ from tokenizer.codebook_learning import LearningSpec
 from tokenizer.quantizer import ResidualQuantizer
 
 GOLDEN = Path(__file__).parent / "golden" / "tokenizer-tiny"
-PUBLISHED = LearningSpec(
-    dead_code_threshold=2.0, keep_replacements=False, start_from_sums=False
-)
+PUBLISHED = LearningSpec(dead_code_threshold=2.0, keep_replacements=False, start_from_sums=False)
 REVIVED = 3  # entry of codebook 1 whose use was set below the threshold before the stored step
 
 

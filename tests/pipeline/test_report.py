@@ -297,7 +297,7 @@ def test_hostile_text_is_shown_as_text() -> None:
         runs=[run("1", [{"stage": HOSTILE, "engine": HOSTILE, "items": 1, "compute_s": 1.0}])],
     )
     score = score_manifest(connection, {f"/in/{HOSTILE}/a.wav": Reference(HOSTILE, None, "en")})
-    html = render_page(connection, job_name=HOSTILE, score=score, clip=silent, notes=[HOSTILE])
+    html = render_page(connection, job_name=HOSTILE, score=score, clip=silent)
     page = Page(html)
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"img", "script", "iframe", "object"}
@@ -336,13 +336,6 @@ def test_the_score_stands_on_the_page_with_its_gaps() -> None:
     assert "turns c.wav its input failed (decode: NOT_AUDIO)" in page.text
     without = Page(render_page(connection, job_name="j", score=None, clip=silent))
     assert "Against the ground truth" not in without.text
-
-
-def test_notes_stand_at_the_top() -> None:
-    page = Page(
-        render_page(small_job(), job_name="j", score=None, clip=silent, notes=["untrained weights"])
-    )
-    assert page.text.index("untrained weights") < page.text.index("inputs:")
 
 
 def test_an_output_without_rows_has_a_page() -> None:

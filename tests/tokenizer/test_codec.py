@@ -12,7 +12,8 @@ import torch
 from schemas.codes import FrameEncoder
 from schemas.errors import TokenizerError
 from tests.tokenizer.make_sound import make_sound
-from tokenizer import Tokenizer, TokenizerOptions
+from tokenizer import Tokenizer, TokenizerOptions, small_tokenizer
+from tokenizer.fingerprint import same_meaning
 
 FRAME = 960
 
@@ -340,3 +341,25 @@ def test_a_gpu_in_bfloat16_keeps_the_stated_share_of_codes(
     assert float(same.min()) > 0.7
     decoded = device.decode([found[:100]])[0]
     assert float(torch.cosine_similarity(decoded, tiny.decode([found[:100]])[0], dim=0)) > 0.99
+
+
+def test_decoding_cuts_where_encoding_did(tiny_folder: Path) -> None:
+    options = TokenizerOptions(segment_hops=101)
+    tokenizer = Tokenizer.from_pretrained(tiny_folder, options=options)
+    (codes,) = tokenizer.encode([make_sound(60_000, 1)])
+    parts = [26, 26, codes.shape[0] - 52]
+    alone = torch.cat([tokenizer.decode([part])[0] for part in codes.split(parts)])
+    assert torch.equal(tokenizer.decode([codes])[0], alone)
+
+
+def test_codes_of_another_precision_mean_the_same_and_those_of_other_weights_do_not(
+    tiny_folder: Path,
+) -> None:
+    exact, half = (
+        Tokenizer.from_pretrained(tiny_folder, dtype=dtype).fingerprint()
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert exact != half
+    assert same_meaning(exact, half)
+    assert not same_meaning(exact, small_tokenizer().fingerprint())
+    assert not same_meaning(exact, "unnamed")

@@ -104,3 +104,12 @@ def test_settings_that_cannot_work_are_refused(tiny: Tokenizer) -> None:
 
 def test_no_codes_are_no_pieces(tiny: Tokenizer) -> None:
     assert list(tiny.stream_decode(iter(()))) == []
+
+
+def test_a_refused_chunk_leaves_every_stream_as_it_was(tiny: Tokenizer) -> None:
+    streams = StreamDecoder(tiny, 2, left_frames=12, right_frames=4)
+    wrong = make_codes(8)
+    wrong[3, 1] = 10_000
+    with pytest.raises(TokenizerError, match="10000"):
+        streams.step([make_codes(8), wrong])
+    assert [streams.cached_frames(stream) for stream in range(2)] == [0, 0]

@@ -2,6 +2,7 @@
 
 # Shapes: B clips, S samples.
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -122,6 +123,11 @@ class Batches(Dataset[Batch]):
         return self._epoch[1][within]
 
 
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the trainer ends its step, then them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _times(name: str, repeat: Mapping[str, int]) -> int:
     return next((times for pattern, times in repeat.items() if fnmatch(name, pattern)), 1)
 
@@ -141,5 +147,6 @@ def stream(batches: Batches, first: int, last: int, workers: int) -> Iterator[Ba
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_interrupts_to_the_trainer,
     )
     yield from loader

@@ -39,10 +39,20 @@ class ClipRow:
 
 
 class ClipWriter:
-    """Collects clips into a folder; use it as a context."""
+    """Collects clips into a folder; use it as a context. Not one kept clip is an error."""
 
-    def __init__(self, folder: Path, sample_rate_hz: int, silence_dbfs: float, min_s: float):
+    def __init__(
+        self,
+        folder: Path,
+        sample_rate_hz: int,
+        *,
+        silence_dbfs: float,
+        min_s: float,
+        made_of: str = "",
+    ) -> None:
+        """`made_of` tells apart what the clips are made of: files and settings."""
         self._folder = folder
+        self._made_of = made_of
         self._rate_hz = sample_rate_hz
         self._silence_rms = 10.0 ** (silence_dbfs / 20)
         self._min_samples = round(min_s * sample_rate_hz)
@@ -91,6 +101,15 @@ class ClipWriter:
         )
         self._rows.append(row)
 
+    def _why_nothing(self) -> str:
+        if not self._rows:
+            return "there is no audio file to train on"
+        first = self._rows[0]
+        return (
+            f"none of {len(self._rows)} audio files can be trained on; the first, {first.name}: "
+            f"{first.reason}"
+        )
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -98,11 +117,16 @@ class ClipWriter:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        if kind is not None:
+        if kind is not None or not self._written:
             shutil.rmtree(self._partial, ignore_errors=True)
+        if kind is not None:
             return
+        if not self._written:
+            raise TrainingError(self._why_nothing())
         table = pa.Table.from_pylist([asdict(row) for row in self._rows], schema=_SCHEMA)
-        table = table.replace_schema_metadata({"sample_rate_hz": str(self._rate_hz)})
+        table = table.replace_schema_metadata(
+            {"sample_rate_hz": str(self._rate_hz), "made_of": self._made_of}
+        )
         pq.write_table(table, self._partial / _TABLE)
         shutil.rmtree(self._folder, ignore_errors=True)
         os.rename(self._partial, self._folder)
@@ -120,11 +144,11 @@ class ClipStore:
             ) from error
         self.rows = [ClipRow(**row) for row in table.to_pylist()]
         self.clips = [row for row in self.rows if row.outcome == "kept"]
-        self.sample_rate_hz = int((table.schema.metadata or {})[b"sample_rate_hz"])
+        metadata = table.schema.metadata or {}
+        self.sample_rate_hz = int(metadata[b"sample_rate_hz"])
+        self.made_of = metadata.get(b"made_of", b"").decode()
         self.folder = folder
         self._mapped: npt.NDArray[np.int16] | None = None
-        if not self.clips:
-            raise TrainingError(self._why_nothing())
 
     @classmethod
     def is_at(cls, folder: Path) -> bool:
@@ -147,21 +171,14 @@ class ClipStore:
         return sum(clip.num_samples for clip in self.clips) / self.sample_rate_hz
 
     def digest(self) -> str:
-        """Changes with the names, lengths, order and texts of the clips."""
-        text = "\n".join(f"{clip.name}\t{clip.num_samples}\t{clip.text}" for clip in self.clips)
+        """Changes with the files and settings, and the names, lengths and texts of the clips."""
+        text = self.made_of + "\n".join(
+            f"{clip.name}\t{clip.num_samples}\t{clip.text}" for clip in self.clips
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": None}  # each process maps the file itself
-
-    def _why_nothing(self) -> str:
-        if not self.rows:
-            return "there is no audio file to train on"
-        first = self.rows[0]
-        return (
-            f"none of {len(self.rows)} audio files can be trained on; the first, {first.name}: "
-            f"{first.reason}"
-        )
 
 
 _SCHEMA = pa.schema(

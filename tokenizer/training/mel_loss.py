@@ -6,6 +6,7 @@ Bands, windows and hops are those of the MiMo-Audio report, stage 1: 2^i bands, 
 
 # Shapes: B clips, S samples, F frames, N FFT bins, M mel bands.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,22 +37,22 @@ class MelScale:
         return 1 << (2 * self.window_samples - 1).bit_length()
 
 
-SCALES = tuple(
-    MelScale(num_bands=2**i, window_samples=15 * 2 ** (i - 1), hop_samples=15 * 2 ** (i - 2))
-    for i in (5, 6, 7)
-)
+def mel_scale(i: int) -> MelScale:
+    """The report's scale `i`."""
+    return MelScale(num_bands=2**i, window_samples=15 * 2 ** (i - 1), hop_samples=15 * 2 ** (i - 2))
 
 
 class MultiScaleMelLoss(nn.Module):
-    """Mean over `SCALES` of the mean `|log mel(reconstructed) - log mel(target)|`.
+    """Mean over the scales of the mean `|log mel(reconstructed) - log mel(target)|`.
 
     Magnitudes, HTK triangles without area normalisation, natural logarithm above `FLOOR`. A
     magnitude below the floor has no gradient. Always float32, inside `torch.autocast` too.
     """
 
-    def __init__(self, sample_rate_hz: int) -> None:
+    def __init__(self, sample_rate_hz: int, scales: Sequence[int] = (5, 6, 7)) -> None:
         super().__init__()
-        for index, scale in enumerate(SCALES):
+        self.scales = tuple(mel_scale(i) for i in scales)
+        for index, scale in enumerate(self.scales):
             bands_NM = torchaudio.functional.melscale_fbanks(
                 n_freqs=scale.fft_samples // 2 + 1,
                 f_min=0.0,
@@ -94,7 +95,7 @@ class MultiScaleMelLoss(nn.Module):
             target_BS = target_BS.detach().float() * is_valid_BS
             losses = [
                 self._distance(index, reconstructed_BS, target_BS, valid_B)
-                for index in range(len(SCALES))
+                for index in range(len(self.scales))
             ]
             return torch.stack(losses).mean()
 
@@ -102,7 +103,7 @@ class MultiScaleMelLoss(nn.Module):
         self, index: int, reconstructed_BS: Tensor, target_BS: Tensor, valid_B: Tensor
     ) -> Tensor:
         apart_BFM = self._log_mel(index, reconstructed_BS) - self._log_mel(index, target_BS)
-        num_frames_B = 1 + valid_B // SCALES[index].hop_samples
+        num_frames_B = 1 + valid_B // self.scales[index].hop_samples
         frames = torch.arange(apart_BFM.shape[1], device=valid_B.device)
         is_counted_BF = frames < num_frames_B[:, None]
         total = (apart_BFM.abs().mean(dim=-1) * is_counted_BF).sum()
@@ -110,7 +111,7 @@ class MultiScaleMelLoss(nn.Module):
 
     def _log_mel(self, index: int, waveform_BS: Tensor) -> Tensor:
         """`[B, F, M]` with `F = 1 + S // hop`; a frame stands around its sample, between zeros."""
-        scale = SCALES[index]
+        scale = self.scales[index]
         spectrum_BNF = torch.stft(
             waveform_BS,
             scale.fft_samples,

@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from schemas.errors import TokenizerError
 from schemas.job import SpecModel
+from tokenizer.training.augment import AugmentSpec
 
 SPEC_VERSION = 1
 
@@ -47,6 +49,12 @@ class TextSpec(SpecModel):
     width: int = Field(default=256, ge=16)
     num_layers: int = Field(default=4, ge=1)
     num_heads: int = Field(default=4, ge=1)
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "TextSpec":
+        if self.width % self.num_heads:
+            raise ValueError(f"width is {self.width}, wanted a multiple of {self.num_heads} heads")
+        return self
 
 
 class OptimizerSpec(SpecModel):
@@ -98,6 +106,14 @@ class DiscriminatorSpec(SpecModel):
     fft_sizes: tuple[int, ...] = Field(default=(2048, 1024, 512), strict=False, min_length=1)
     channels: int = Field(default=32, ge=2)
 
+    @model_validator(mode="after")
+    def _usable(self) -> "DiscriminatorSpec":
+        if min(self.periods) < 1:
+            raise ValueError(f"periods are {self.periods}, wanted 1 or more each")
+        if any(size < 16 or size % 4 for size in self.fft_sizes):
+            raise ValueError(f"fft_sizes are {self.fft_sizes}, wanted multiples of 4 from 16")
+        return self
+
 
 class StageTwoSpec(SpecModel):
     """Decoder and vocoder are trained against discriminators; encoder and codebooks rest."""
@@ -112,7 +128,7 @@ class StageTwoSpec(SpecModel):
 
 
 class TrainRunSpec(SpecModel):
-    """How the run goes. Nothing in here changes a weight, and all of it may change on resume."""
+    """How the run goes. It may change on resume; only `device` alters weights, in the last bits."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     loader_workers: int = Field(default=1, ge=0, le=64)
@@ -136,6 +152,8 @@ class TrainSpec(SpecModel):
     """Over all processes together."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; losses, codebooks and inverse STFT stay float32."""
+    mel_scales: tuple[int, ...] = Field(default=(5, 6, 7), strict=False, min_length=1)
+    """Of the reconstruction loss: 2^i bands, a window of 15 * 2^(i-1) and a hop of 15 * 2^(i-2)."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     """Of the moving average of the weights, which is what is saved in the end."""
     max_loss_ratio: float = Field(default=3.0, gt=1)
@@ -151,6 +169,11 @@ class TrainSpec(SpecModel):
                 f"data.min_clip_s is {self.data.min_clip_s}, above data.max_clip_s "
                 f"{self.data.max_clip_s}"
             )
+        if self.data.augment is not None:
+            try:
+                AugmentSpec(**self.data.augment)
+            except (TypeError, TokenizerError) as error:
+                raise ValueError(f"data.augment: {error}") from error
         for pattern, times in self.data.repeat.items():
             if not 1 <= times <= 100:
                 raise ValueError(f"data.repeat of {pattern!r} is {times}, wanted 1 to 100")

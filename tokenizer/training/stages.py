@@ -64,13 +64,18 @@ class StageOne:
     name = "stage1"
 
     def __init__(
-        self, model: TokenizerModel, spec: StageOneSpec, precision: Precision, seed: int
+        self,
+        model: TokenizerModel,
+        spec: StageOneSpec,
+        distance: MultiScaleMelLoss,
+        precision: Precision,
+        seed: int,
     ) -> None:
         self.model, self.steps = model, spec.steps
         self._spec, self._precision, self._seed = spec, precision, seed
         torch.manual_seed(seed)  # the text head draws its weights from torch's own generator
         self._text = TextHead(model.spec.width, spec.text).to(device_of(model))
-        self._mel, self._distance = LogMel(model.spec), mel_distance(model)
+        self._mel, self._distance = LogMel(model.spec), distance
         self._learning = LearningSpec(
             decay=spec.codebooks.decay, dead_code_threshold=model.spec.dead_code_threshold
         )
@@ -135,13 +140,18 @@ class StageTwo:
     name = "stage2"
 
     def __init__(
-        self, model: TokenizerModel, spec: StageTwoSpec, precision: Precision, seed: int
+        self,
+        model: TokenizerModel,
+        spec: StageTwoSpec,
+        distance: MultiScaleMelLoss,
+        precision: Precision,
+        seed: int,
     ) -> None:
         self.model, self.steps = model, spec.steps
         self._spec, self._precision, self._seed = spec, precision, seed
         torch.manual_seed(seed)
         self._judges = Judges(spec.discriminators).to(device_of(model))
-        self._mel, self._distance = LogMel(model.spec), mel_distance(model)
+        self._mel, self._distance = LogMel(model.spec), distance
         self.optimizations = {
             "decoder": Optimization(model.decoder, spec.optimizer, spec.steps),
             "discriminators": Optimization(self._judges, spec.discriminator_optimizer, spec.steps),
@@ -239,10 +249,6 @@ def reconstruction_loss(
     made_BS = nn.utils.rnn.pad_sequence(cut, batch_first=True)
     loss: Tensor = distance(made_BS, target_BS, lengths_B.to(made_BS.device))
     return loss
-
-
-def mel_distance(model: TokenizerModel) -> MultiScaleMelLoss:
-    return MultiScaleMelLoss(model.spec.sample_rate_hz).to(device_of(model))
 
 
 def device_of(model: nn.Module) -> torch.device:

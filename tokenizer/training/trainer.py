@@ -65,6 +65,9 @@ class Trainer:
         self._average = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(spec.ema_decay), use_buffers=False
         )
+        self._distance = MultiScaleMelLoss(self.network.sample_rate_hz, spec.mel_scales).to(
+            self._device
+        )
         self._checkpoints = Checkpoints(self.folder / "checkpoints", spec.run.keep_checkpoints)
         self._progress: dict[str, Any] = {"smoothed": math.nan, "best": math.inf}
         augment = None
@@ -99,7 +102,9 @@ class Trainer:
         first = step + (self.spec.stage1.steps if stage_name == "stage2" else 0)
         with _interrupts() as stop, self._journal(first) as journal:
             if stage_name == "stage1":
-                one = StageOne(self.model, self.spec.stage1, self._precision(), self.spec.seed)
+                one = StageOne(
+                    self.model, self.spec.stage1, self._distance, self._precision(), self.spec.seed
+                )
                 if found:
                     self._load(one, found[2])
                 elif step == 0:
@@ -107,7 +112,9 @@ class Trainer:
                 self._train(one, step, 0, journal, stop, on_step)
                 self._take_average()
                 step, found = 0, None
-            two = StageTwo(self.model, self.spec.stage2, self._precision(), self.spec.seed + 1)
+            two = StageTwo(
+                self.model, self.spec.stage2, self._distance, self._precision(), self.spec.seed + 1
+            )
             if found:
                 self._load(two, found[2])
             self._train(two, step, self.spec.stage1.steps, journal, stop, on_step)
@@ -160,7 +167,7 @@ class Trainer:
         for name, value in values.items():
             if not bool(torch.isfinite(value)):
                 raise self._diverged(stage, step, f"{name} is {float(value)}")
-        loss, state = float(result.losses["reconstruction"]), self._progress
+        loss, state = _mean(result.losses["reconstruction"]), self._progress
         if math.isnan(state["smoothed"]):
             state["smoothed"] = loss
         state["smoothed"] = _SMOOTHING * state["smoothed"] + (1 - _SMOOTHING) * loss
@@ -186,7 +193,7 @@ class Trainer:
         if self._rank:
             return
         tokenizer = self.tokenizer()
-        distance = MultiScaleMelLoss(tokenizer.sample_rate_hz)
+        distance = MultiScaleMelLoss(tokenizer.sample_rate_hz, self.spec.mel_scales)
         use = BookUse(self.network.codebook_sizes)
         losses = []
         folder = self.folder / "samples" / f"step-{number:08d}"
@@ -349,6 +356,15 @@ def _place() -> tuple[int, int]:
     if distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+def _mean(here: Tensor) -> float:
+    """Over all processes, so that all of them judge alike."""
+    if distributed.is_initialized():
+        here = here.clone()
+        distributed.all_reduce(here)
+        here /= distributed.get_world_size()
+    return float(here)
 
 
 def _anywhere(here: bool) -> bool:

@@ -59,10 +59,11 @@ def test_the_digest_follows_the_clips(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_usable_file_says_why(tmp_path: Path) -> None:
-    with writer(tmp_path / "clips") as clips:
-        clips.fail("a.wav", "the header is cut off")
+    clips = writer(tmp_path / "clips").__enter__()
+    clips.fail("a.wav", "the header is cut off")
     with pytest.raises(TrainingError, match=r"none of 1 .* a\.wav: the header is cut off"):
-        ClipStore(tmp_path / "clips")
+        clips.__exit__(None, None, None)
+    assert not ClipStore.is_at(tmp_path / "clips")
 
 
 def test_cut_off_while_writing_nothing_is_left_that_looks_whole(tmp_path: Path) -> None:

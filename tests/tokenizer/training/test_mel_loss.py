@@ -9,7 +9,9 @@ from torchaudio.transforms import MelSpectrogram
 
 from schemas.errors import TokenizerError
 from tests.tokenizer.make_sound import make_sound
-from tokenizer.training.mel_loss import SCALES, MultiScaleMelLoss
+from tokenizer.training.mel_loss import MultiScaleMelLoss, mel_scale
+
+SCALES = tuple(mel_scale(i) for i in (5, 6, 7))
 
 RATE_HZ = 24_000
 
