@@ -6,9 +6,9 @@ each group, and the patch decoder over all its steps so far for each step; both 
 ids (`ids_equal_to_plain_loop`). Eight requests of unequal prompts are answered at once and one by
 one, prompts included: all text, then all speech (`batch8_over_batch1` is of both together, as if
 they took turns in step), and in a random mix of both, where a patch of few rows keeps the others
-waiting (`_mixed`). Medians of alternating runs. Growth is seconds per group behind prompts of 4 and 16 times 256
-groups over that behind 256; `_explained` is what the keys and values of attention add to the
-weights that one step reads.
+waiting (`_mixed`). Medians of alternating runs. Growth is seconds per group behind prompts of 4 and
+16 times 256 groups over that behind 256; `_explained` is what the keys and values of attention add
+to the weights that one step reads.
 
 Loading: a made float32 checkpoint of 2 GB, opened by a process that does nothing else; its peak
 memory over what it had before, over the size of the weights.
