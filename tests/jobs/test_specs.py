@@ -5,12 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.tokenizer_train import load_train_spec
 from pipeline.assemble import assemble
 from pipeline.spec_file import load_job
 from stages.registry import stage_class
+from tokenizer.bundled import FOLDER
+from tokenizer.spec import TokenizerSpec
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
-SPECS = sorted(path for path in JOBS.glob("*.yaml"))
+TRAINING = JOBS / "tokenizer-small.yaml"
+SPECS = sorted(path for path in JOBS.glob("*.yaml") if path != TRAINING)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.name)
@@ -20,6 +24,12 @@ def test_a_committed_spec_parses_and_its_parameters_exist(path: Path) -> None:
         parameters = dict(raw)
         cls = stage_class(label.partition("@")[0], parameters.pop("engine", None))
         cls.Spec.model_validate(parameters)
+
+
+def test_the_training_spec_parses_and_asks_for_what_the_bundled_tokenizer_is() -> None:
+    network = TokenizerSpec.from_config(load_train_spec(TRAINING).model, "model")
+    bundled = TokenizerSpec.read(FOLDER / "config.json")
+    assert network == bundled
 
 
 def test_the_demo_runs_on_a_fresh_machine_and_uses_every_embedded_stage() -> None:
