@@ -106,7 +106,7 @@ def test_from_a_code_back_to_the_second_of_the_source_is_one_join(finished: Path
     for shard, shard_row, num_frames, start_s, duration_s, uri, segment_id in rows:
         with pq.ParquetFile(finished / "shards" / shard, page_checksum_verification=True) as file:
             row = file.read().slice(shard_row, 1).to_pylist()[0]
-            assert b'"trained":false' in file.schema_arrow.metadata[FINGERPRINT_KEY]
+            assert b'"trained":true' in file.schema_arrow.metadata[FINGERPRINT_KEY]
         assert row["segment_id"] == segment_id
         assert row["num_frames"] == num_frames == len(row["q0"]) == len(row["q7"])
         assert abs(num_frames / 25 - duration_s) < 0.08
