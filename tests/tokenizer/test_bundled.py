@@ -16,7 +16,8 @@ from tokenizer.training.book_use import BookUse
 
 CORPUS = Path(__file__).resolve().parents[2] / "jobs" / "demo" / "corpus"
 HEARD_S = 20.0
-LEAST_STOI = 0.75
+LEAST_STOI = {"conversation.mp3": 0.75, "mandarin.m4a": 0.75, "narration-music.flac": 0.6}
+"""Seen 0.83, 0.83 and 0.67: it keeps speech over music badly."""
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +40,13 @@ def test_it_has_the_size_and_the_codebooks_that_it_should(bundled: Tokenizer) ->
     assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) <= 40e6
 
 
-@pytest.mark.parametrize("name", ["conversation.mp3", "mandarin.m4a"])
-def test_what_it_decodes_is_understood(bundled: Tokenizer, name: str) -> None:
+@pytest.mark.parametrize("name", LEAST_STOI)
+def test_what_it_decodes_stays_near_the_original(bundled: Tokenizer, name: str) -> None:
     original = speech(name, bundled.sample_rate_hz)
     (codes,) = bundled.encode([original])
     (decoded,) = bundled.decode([codes])
     heard = decoded[: original.shape[0]]
-    assert stoi(original.numpy(), heard.numpy(), bundled.sample_rate_hz) >= LEAST_STOI
+    assert stoi(original.numpy(), heard.numpy(), bundled.sample_rate_hz) >= LEAST_STOI[name]
 
 
 def test_different_sounds_use_different_codes(bundled: Tokenizer) -> None:
