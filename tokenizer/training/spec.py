@@ -146,6 +146,9 @@ class TrainSpec(SpecModel):
     seed: int = Field(default=0, ge=0)
     model: dict[str, Any]
     """The network, in the words of the released `config.json`."""
+    start_from: str | None = None
+    """Folder of a trained tokenizer of this network whose weights the run starts from; its
+    codebooks are drawn anew by k-means. Null: weights drawn from `seed`."""
     data: DataSpec
     output: str = Field(min_length=1)
     clips_per_step: int = Field(default=12, ge=1)

@@ -1,8 +1,12 @@
-"""The weights a training run starts from."""
+"""The weights a training run starts from: drawn, or those of a trained tokenizer."""
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from schemas.errors import TrainingError
+from tokenizer.checkpoint import load_model
 from tokenizer.model import TokenizerModel
 from tokenizer.spec import TokenizerSpec
 
@@ -36,6 +40,31 @@ def new_model(spec: TokenizerSpec, seed: int) -> TokenizerModel:
         bias.copy_(model.encoder.conv1.weight.sum(dim=(1, 2)) * -_CENTRAL_LOG_MEL)
     model.decoder.vocoder.head.istft.window.copy_(torch.hann_window(spec.fft_samples))
     return model
+
+
+def trained_model(spec: TokenizerSpec, folder: Path) -> TokenizerModel:
+    """The float32 model of a tokenizer's folder, to be trained further as the network `spec`.
+
+    `TrainingError` where the folder's network is another; when its codebook entries are replaced
+    (`threshold_ema_dead_code`) is a matter of training and may differ.
+    """
+    loaded, _ = load_model(folder, torch.device("cpu"), torch.float32)
+    there, wanted = loaded.spec.to_config(), spec.to_config()
+    different = sorted(
+        key
+        for key in there.keys() | wanted.keys()
+        if key != "threshold_ema_dead_code" and there.get(key) != wanted.get(key)
+    )
+    if different:
+        key = different[0]
+        raise TrainingError(
+            f"start_from: {folder} is another network: model.{key} is {wanted.get(key)!r} here and "
+            f"{there.get(key)!r} there ({len(different)} keys differ); copy the model from its "
+            "config.json"
+        )
+    model = TokenizerModel(spec)
+    model.load_state_dict(loaded.state_dict())
+    return model.requires_grad_(True)
 
 
 def _normal(like: Tensor, random: torch.Generator) -> Tensor:

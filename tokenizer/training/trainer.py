@@ -19,6 +19,7 @@ from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from schemas.errors import TrainingError
+from tokenizer.checkpoint import weights_digest
 from tokenizer.codec import Tokenizer
 from tokenizer.model import TokenizerModel
 from tokenizer.spec import TokenizerSpec
@@ -32,7 +33,7 @@ from tokenizer.training.mel_loss import MultiScaleMelLoss
 from tokenizer.training.sounds import write_wav
 from tokenizer.training.spec import TrainSpec
 from tokenizer.training.stages import Stage, StageOne, StageTwo, StepResult
-from tokenizer.training.start import new_model
+from tokenizer.training.start import new_model, trained_model
 
 SPEC_FILE, RESULT = "spec.json", "tokenizer"
 _SMOOTHING = 0.98
@@ -61,7 +62,8 @@ class Trainer:
         self._check()
         self._device = torch.device(spec.run.device)
         self._rank, self._world = _place()
-        self.model = new_model(self.network, spec.seed).to(self._device)
+        self.model = self._first_weights().to(self._device)
+        self._start_digest = weights_digest(self.model) if spec.start_from else None
         self._average = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(spec.ema_decay), use_buffers=False
         )
@@ -86,6 +88,11 @@ class Trainer:
             rank=self._rank,
             world=self._world,
         )
+
+    def _first_weights(self) -> TokenizerModel:
+        if self.spec.start_from is None:
+            return new_model(self.network, self.spec.seed)
+        return trained_model(self.network, Path(self.spec.start_from))
 
     @property
     def total_steps(self) -> int:
@@ -280,6 +287,8 @@ class Trainer:
         """The output folder is this run's, or new; raises `TrainingError` naming what differs."""
         wanted = self.spec.model_dump(mode="json", exclude={"run", "output"})
         wanted["data_digest"] = self.store.digest()
+        if self._start_digest is not None:
+            wanted["start_digest"] = self._start_digest
         path = self.folder / SPEC_FILE
         if path.exists():
             there = json.loads(path.read_text())

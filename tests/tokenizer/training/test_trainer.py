@@ -113,3 +113,28 @@ def test_codebooks_that_would_die_faster_than_they_are_chosen_are_refused(
     model = spec.model | {"threshold_ema_dead_code": 3.0}
     with pytest.raises(TrainingError, match=r"threshold_ema_dead_code is 3\.0"):
         Trainer(spec.model_copy(update={"model": model}), store)
+
+
+def test_a_trained_tokenizer_can_be_trained_further(
+    make_spec: MakeSpec, store: ClipStore, tmp_path: Path
+) -> None:
+    first = run(make_spec(), store)
+    spec = make_spec({"output": str(tmp_path / "further"), "start_from": str(first)})
+    model, start = Trainer(spec, store).model, weights_of(first)
+    for name, tensor in model.named_parameters():
+        assert torch.equal(tensor, start[name]), name
+        assert tensor.requires_grad
+    second = run(spec, store)
+    other_start = spec.model_copy(update={"start_from": str(second)})
+    with pytest.raises(TrainingError, match="start_digest"):
+        run(other_start, store)
+
+
+def test_another_network_is_not_trained_further(
+    make_spec: MakeSpec, store: ClipStore, tmp_path: Path
+) -> None:
+    first = run(make_spec(), store)
+    spec = make_spec({"output": str(tmp_path / "further"), "start_from": str(first)})
+    other = spec.model_copy(update={"model": spec.model | {"decoder_layers": 2}})
+    with pytest.raises(TrainingError, match=r"model\.decoder_layers is 2 here and 1 there"):
+        Trainer(other, store)
