@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.cache import KVCache
+from model.documents import Documents, attend_documents
 from model.spec import TransformerSpec
 from tokenizer.attention import Rope, rotate
 
@@ -46,6 +47,8 @@ class _Places:
     extent: int
     seen: Tensor | None
     """`[B, 1, T, S]`; None: the new positions see each other only."""
+    documents: Documents | None = None
+    """Of one packed row; None: each row is one document."""
 
 
 class Attention(nn.Module):
@@ -65,6 +68,11 @@ class Attention(nn.Module):
         q_BTHE = rotate(self.q_proj(x_BTD).unflatten(-1, heads), places.cos, places.sin)
         k_BTKE = rotate(self.k_proj(x_BTD).unflatten(-1, heads), places.cos, places.sin)
         v_BTKE = self.v_proj(x_BTD).unflatten(-1, heads)
+        if places.documents is not None:
+            dropout = self.spec.dropout if self.training else 0.0
+            out_THE = attend_documents(q_BTHE[0], k_BTKE[0], v_BTKE[0], places.documents, dropout)
+            packed: Tensor = self.o_proj(out_THE.flatten(1).unsqueeze(0))
+            return packed
         k, v = k_BTKE.transpose(1, 2), v_BTKE.transpose(1, 2)
         if cache is not None and places.positions is not None:
             seen = cache.write(layer, k_BTKE, v_BTKE, places.positions, places.extent)
@@ -142,14 +150,16 @@ class Transformer(nn.Module):
         x_BTD: Tensor,
         cache: KVCache | None = None,
         after_layer: Callable[[int, Tensor], None] | None = None,
+        documents: Documents | None = None,
     ) -> Tensor:
         """Normed output `[B, T, D]` of T new positions of each row.
 
         Without a cache they are positions 0..T-1. With one they follow what each row has in it, and
         their keys and values are written; the caller then advances the cache by as many as count.
-        `after_layer` sees each layer's number, from 0, and its output.
+        `after_layer` sees each layer's number, from 0, and its output. `documents` are those of a
+        packed row: B is 1, and there is no cache.
         """
-        places = self._places(x_BTD, cache)
+        places = self._places(x_BTD, cache, documents)
         for number, layer in enumerate(self.layers):
             x_BTD = layer(x_BTD, places, cache, number)
             if after_layer is not None:
@@ -157,8 +167,19 @@ class Transformer(nn.Module):
         normed: Tensor = self.norm(x_BTD)
         return normed
 
-    def _places(self, x_BTD: Tensor, cache: KVCache | None) -> _Places:
+    def _places(self, x_BTD: Tensor, cache: KVCache | None, documents: Documents | None) -> _Places:
         count, device = x_BTD.shape[1], x_BTD.device
+        if documents is not None:
+            cos, sin = self._rope.tables(max(documents.lengths), device, x_BTD.dtype)
+            positions_P = documents.positions(device)
+            return _Places(
+                cos=cos[positions_P].unsqueeze(1),
+                sin=sin[positions_P].unsqueeze(1),
+                positions=None,
+                extent=0,
+                seen=None,
+                documents=documents,
+            )
         if cache is None:
             cos, sin = self._rope.tables(count, device, x_BTD.dtype)
             return _Places(
