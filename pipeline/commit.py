@@ -9,6 +9,7 @@ No clock takes part. An answer that got lost is looked up in the log, never clea
 from collections.abc import Sequence
 from enum import Enum
 
+from pipeline.data_name import epoch_of
 from pipeline.store import DataFile, Store, UnknownOutcomeError
 from schemas.errors import StorageError
 
@@ -30,9 +31,14 @@ class Outcome(Enum):
 def commit_unit(store: Store, unit: str, files: Sequence[DataFile], epoch: int) -> Outcome:
     """Makes the files of `unit` exist together, unless the unit exists or the attempt is late.
 
-    `epoch` is what `store.epoch()` said before the first file was written. Raises `StorageError`
-    when the store goes on without an answer; the attempt can be made again later.
+    `epoch` is what `store.epoch()` said before the first file was written; names of files hold it
+    (`ValueError` if not: a collection of garbage could not place them). Raises `StorageError` when
+    the store fails or gives no answer: the unit may exist all the same, so its files must stay, and
+    the same attempt can be committed again.
     """
+    for file in files:
+        if epoch_of(file.name) != epoch:
+            raise ValueError(f"{file.name}: a file of an attempt in epoch {epoch} must say so")
     asked = False
     for _ in range(MAX_TRIES):
         last = store.refresh()
