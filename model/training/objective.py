@@ -4,8 +4,8 @@ The report's weights are 100 for text and 12, 8, 6, 4, 2, 2, 1, 1 for the channe
 `<|empty|>` (audio comes next) counts a hundredth, as in the published fine-tuning toolkit.
 """
 
-# Shapes: P positions of all documents, D width, N trained patches, M trained text positions, G
-# frames of a patch, C channels.
+# Shapes: P positions of all documents, A audio positions, D width, N trained patches, M trained
+# text positions, G frames of a patch, C channels.
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -97,17 +97,21 @@ class Objective(nn.Module):
         text = functional.cross_entropy(logits_MV, labels_M, reduction="none")
         right_M = logits_MV.detach().argmax(-1) == labels_M
         channels = channels_right = logits_MV.new_zeros(model.spec.num_channels)
-        if weights.trains_audio and bool(is_empty_M.any()):
-            places_N = places_M[is_empty_M]
-            codes_NGC = codes_PGC[places_N]
-            by_channel = model.patch_logits(hidden_PD[places_N - 1], codes_NGC)
+        places_N = places_M[is_empty_M]
+        if weights.trains_audio and (len(places_N) or _together()):
+            before_ND, codes_NGC = hidden_PD[places_N - 1], codes_PGC[places_N]
+            if not len(places_N):
+                # Sharded parts are gathered by all processes or by none: a patch that counts 0.
+                before_ND, codes_NGC = hidden_PD[:1], torch.zeros_like(codes_PGC[:1])
+            by_channel = model.patch_logits(before_ND, codes_NGC)
             losses, rights = [], []
             for channel, logits_NGV in enumerate(by_channel):
                 codes = codes_NGC[..., channel].flatten()
                 flat = _wide(logits_NGV.flatten(0, 1))
                 losses.append(functional.cross_entropy(flat, codes, reduction="sum"))
                 rights.append((flat.detach().argmax(-1) == codes).sum().to(flat.dtype))
-            channels, channels_right = torch.stack(losses), torch.stack(rights)
+            counts = float(bool(len(places_N)))
+            channels, channels_right = torch.stack(losses) * counts, torch.stack(rights) * counts
         return Sums(
             text=(text * weight_M).sum(),
             channels=channels,
@@ -123,17 +127,26 @@ class Objective(nn.Module):
         is_audio_P = text_P == model.special_tokens.empty
         embedded_PD = model.model.embed_tokens(text_P.clamp(min=0))
         codes_AGC = batch.input_ids[1:].unflatten(-1, (-1, group)).permute(1, 2, 0)[is_audio_P]
+        if not len(codes_AGC) and _together():  # as for the patch decoder
+            nothing = batch.input_ids.new_zeros(1, group, model.spec.num_channels)
+            unused = self._patches(nothing).sum() * 0.0
+            embedded_PD = embedded_PD + unused.to(embedded_PD.dtype)
         if len(codes_AGC):
-            frames = embed_codes(model.speech_embeddings, codes_AGC, model.spec.empty_codes)
-            all_audio = torch.ones(len(codes_AGC), dtype=torch.bool, device=frames.device)
-            patches = model.input_local_transformer.encode(frames, all_audio)
             embedded_PD = embedded_PD.masked_fill(is_audio_P.unsqueeze(-1), 0.0)
             embedded_PD = embedded_PD.index_put(
-                (is_audio_P.nonzero().squeeze(-1),),
-                model.speech_group_downcast(patches).to(embedded_PD.dtype),
+                (is_audio_P.nonzero().squeeze(-1),), self._patches(codes_AGC).to(embedded_PD.dtype)
             )
         hidden: Tensor = model.model(embedded_PD.unsqueeze(0), documents=batch.documents)
         return hidden.squeeze(0)
+
+    def _patches(self, codes_AGC: Tensor) -> Tensor:
+        """Encoded patches in the backbone's width, `[A, D]`."""
+        model = self.model
+        frames = embed_codes(model.speech_embeddings, codes_AGC, model.spec.empty_codes)
+        everywhere = torch.ones(len(codes_AGC), dtype=torch.bool, device=frames.device)
+        patches = model.input_local_transformer.encode(frames, everywhere)
+        found: Tensor = model.speech_group_downcast(patches)
+        return found
 
 
 def mean_loss(sums: Sums, targets: Targets, weights: LossWeights, group_size: int) -> Tensor:
@@ -165,6 +178,10 @@ def sum_over_processes(values: tuple[Tensor, ...]) -> list[Tensor]:
     distributed.all_reduce(flat)
     parts = flat.split([value.numel() for value in values])
     return [part.view(value.shape) for part, value in zip(parts, values, strict=True)]
+
+
+def _together() -> bool:
+    return distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def _shifted(batch: PackedBatch, model: MiMoAudio) -> tuple[Tensor, Tensor, Tensor]:
