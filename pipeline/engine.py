@@ -1,4 +1,4 @@
-"""Streams work through pools of Ray actors. The only file that knows Ray.
+"""Streams work through pools of Ray actors. With `private_ray.py` the only file that knows Ray.
 
 Work goes through its steps from actor to actor by reference, so the driver never holds a waveform.
 Later steps go first and new work is taken on only while little is under way, so memory stays
@@ -21,6 +21,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from pipeline.assemble import Job
 from pipeline.fit import Cluster, Kind, Pool, fit, needs_of, this_machine
+from pipeline.private_ray import check_guarded, private
 from pipeline.quiet import ONE_THREAD, QUIET_ENVIRONMENT, WORKER_ENVIRONMENT
 from pipeline.worker import OpenTokenizer, Worker
 from schemas.errors import AudiomillError, PlanError
@@ -58,6 +59,10 @@ _Waiting = dict[Kind, deque[tuple[Work, int, tuple[Any, ...]]]]
 
 class _Actor(Worker):
     """A worker that answers twice: a small receipt for the driver, and the payload by reference."""
+
+    def __init__(self, *arguments: Any) -> None:
+        os.environ.update(QUIET_ENVIRONMENT)  # a program's own Ray may have started without it
+        super().__init__(*arguments)
 
     def call(self, method: str, to_driver: bool, *arguments: Any) -> tuple[Any, Any]:
         """(result, nothing) where the driver wants it, else (nothing, result)."""
@@ -107,8 +112,8 @@ class Engine:
     def __enter__(self) -> "Engine":
         started = time.perf_counter()
         self._owns_ray = not ray.is_initialized()
-        self.cluster = connect(self.job, self.address)
         try:
+            self.cluster = connect(self.job, self.address)
             self.pools = fit(self.job, self.cluster)
             shared = ray.put(self.job)
             starting = {
@@ -293,6 +298,7 @@ def connect(job: Job, address: str | None) -> Cluster:
             _init(address=address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise PlanError(f"no Ray cluster answers at {address!r}: {error}") from error
+        check_guarded(ray.get_runtime_context().gcs_address)
         return _cluster_found(f"cluster {address}")
     cluster = this_machine(wants_gpu="gpu" in needs_of(job))
     fit(job, cluster)  # refuse before Ray is started, not after
@@ -301,12 +307,13 @@ def connect(job: Job, address: str | None) -> Cluster:
 
 
 def start_ray(num_cpus: int, num_gpus: int) -> None:
-    """A Ray of this program's own, on this machine, without a dashboard."""
+    """A Ray of this program's own, on this machine: private, and without a dashboard."""
     before = dict(os.environ)
     os.environ.update(WORKER_ENVIRONMENT)
     try:
         # "local": never join a cluster that somebody else's `ray start` left behind.
-        _init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False)
+        with private():
+            _init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False)
     finally:
         # One thread per worker is the workers' rule, not the program's that started them.
         for name in ONE_THREAD:
