@@ -30,9 +30,10 @@ from schemas.errors import EngineMissingError, ItemError, SpecError, TrainingErr
 from schemas.job import InputsSpec
 from schemas.source import Source
 from tokenizer.spec import TokenizerSpec
+from tokenizer.training.claim import SPEC_FILE
 from tokenizer.training.clips import ClipStore, ClipWriter
 from tokenizer.training.spec import TrainSpec
-from tokenizer.training.trainer import SPEC_FILE, Backgrounds, Trainer
+from tokenizer.training.trainer import Backgrounds, Trainer
 
 _MAX_BACKGROUND_S = 60
 

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 matplotlib.use("agg")
 
 _LOG = "log.jsonl"
-_CURVES = {
+TOKENIZER_CURVES: Mapping[str, tuple[str, ...]] = {
     "distance": ("loss/reconstruction", "held_out/reconstruction"),
     "other losses": (
         *("loss/commitment", "loss/audio_to_text", "loss/adversarial"),
@@ -27,12 +27,18 @@ _CURVES = {
 class Journal:
     """`OUT/log.jsonl` (a line per logged step), `OUT/tensorboard/`, `OUT/curves.png`."""
 
-    def __init__(self, folder: Path | None, first_step: int) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        first_step: int,
+        curves: Mapping[str, tuple[str, ...]] = TOKENIZER_CURVES,
+    ) -> None:
         """Without a folder nothing is kept: of several processes only the first writes.
 
-        Lines from `first_step` on are of a run that was cut off: they are made again.
+        `curves` are up to four pictures: a title and the figures drawn in it. Lines from
+        `first_step` on are of a run that was cut off: they are made again.
         """
-        self._folder = folder
+        self._folder, self._curves = folder, curves
         self._lines: list[dict[str, Any]] = []
         if folder is not None:
             path = folder / _LOG
@@ -60,7 +66,9 @@ class Journal:
         if self._folder is None or not self._lines:
             return
         figure = Figure(figsize=(10, 8), layout="constrained")
-        for axes, (title, names) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
+        for axes, (title, names) in zip(
+            figure.subplots(2, 2).flat, self._curves.items(), strict=False
+        ):
             axes.set_title(title)
             axes.set_xlabel("step")
             for name in names:

@@ -1,21 +1,18 @@
 """Runs the two stages: resumes, logs, saves, and stops before it spoils what it has."""
 
-import json
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from schemas.errors import TrainingError
@@ -27,15 +24,17 @@ from tokenizer.training.augment import Augment, AugmentSpec
 from tokenizer.training.batches import Batches, held_out_clips, stream
 from tokenizer.training.book_use import BookUse, dead_entries
 from tokenizer.training.checkpoints import Checkpoints
+from tokenizer.training.claim import claim
 from tokenizer.training.clips import ClipStore
 from tokenizer.training.journal import Journal
 from tokenizer.training.mel_loss import MultiScaleMelLoss
+from tokenizer.training.processes import anywhere, interrupts, mean_of_all, place
 from tokenizer.training.sounds import write_wav
 from tokenizer.training.spec import TrainSpec
 from tokenizer.training.stages import Stage, StageOne, StageTwo, StepResult
 from tokenizer.training.start import new_model, trained_model
 
-SPEC_FILE, RESULT = "spec.json", "tokenizer"
+RESULT = "tokenizer"
 _SMOOTHING = 0.98
 _MAX_HELD_OUT_S = 8.0
 
@@ -61,7 +60,7 @@ class Trainer:
         self.network = TokenizerSpec.from_config(spec.model, "model")
         self._check()
         self._device = torch.device(spec.run.device)
-        self._rank, self._world = _place()
+        self._rank, self._world = place()
         self.model = self._first_weights().to(self._device)
         self._start_digest = weights_digest(self.model) if spec.start_from else None
         self._average = AveragedModel(
@@ -107,7 +106,7 @@ class Trainer:
         found = self._checkpoints.latest()
         stage_name, step = (found[0], found[1]) if found else ("stage1", 0)
         first = step + (self.spec.stage1.steps if stage_name == "stage2" else 0)
-        with _interrupts() as stop, self._journal(first) as journal:
+        with interrupts() as stop, self._journal(first) as journal:
             if stage_name == "stage1":
                 one = StageOne(
                     self.model, self.spec.stage1, self._distance, self._precision(), self.spec.seed
@@ -154,7 +153,7 @@ class Trainer:
                 on_step(number, self.total_steps, figures)
             if number % run.sample_every == 0:
                 self._listen(journal, number)
-            stopping = _anywhere(stop.is_set())
+            stopping = anywhere(stop.is_set())
             if number % run.checkpoint_every == 0 or last or stopping:
                 self._save(stage, step + 1)
             if stopping:
@@ -174,7 +173,7 @@ class Trainer:
         for name, value in values.items():
             if not bool(torch.isfinite(value)):
                 raise self._diverged(stage, step, f"{name} is {float(value)}")
-        loss, state = _mean(result.losses["reconstruction"]), self._progress
+        loss, state = mean_of_all(result.losses["reconstruction"]), self._progress
         if math.isnan(state["smoothed"]):
             state["smoothed"] = loss
         state["smoothed"] = _SMOOTHING * state["smoothed"] + (1 - _SMOOTHING) * loss
@@ -289,21 +288,7 @@ class Trainer:
         wanted["data_digest"] = self.store.digest()
         if self._start_digest is not None:
             wanted["start_digest"] = self._start_digest
-        path = self.folder / SPEC_FILE
-        if path.exists():
-            there = json.loads(path.read_text())
-            different = sorted(_differences(there, wanted))
-            if different:
-                raise TrainingError(
-                    f"{self.folder} belongs to another run: {', '.join(different[:4])} "
-                    f"{'differ' if len(different) > 1 else 'differs'} from its {SPEC_FILE}; name a "
-                    "new output, or put the spec back to go on"
-                )
-        elif self._rank == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial_path = path.with_suffix(".partial")
-            partial_path.write_text(json.dumps(wanted, indent=1) + "\n")
-            partial_path.rename(path)
+        claim(self.folder, wanted, first=self._rank == 0)
 
 
 class _Window:
@@ -340,57 +325,3 @@ class _Window:
         self._sums: dict[str, Tensor] = {}
         self._steps, self._audio_s, self._has_codes = 0, 0.0, False
         self._since = time.monotonic()
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a step is never cut in half."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _place() -> tuple[int, int]:
-    if distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def _mean(here: Tensor) -> float:
-    """Over all processes, so that all of them judge alike."""
-    if distributed.is_initialized():
-        here = here.clone()
-        distributed.all_reduce(here)
-        here /= distributed.get_world_size()
-    return float(here)
-
-
-def _anywhere(here: bool) -> bool:
-    """Whether it is so in any process: all of them stop after the same step."""
-    if not distributed.is_initialized():
-        return here
-    flag = torch.tensor(float(here))
-    if distributed.get_backend() == "nccl":
-        flag = flag.cuda()
-    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-    return bool(flag)
-
-
-def _differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
-    if isinstance(left, dict) and isinstance(right, dict):
-        for key in {**left, **right}:
-            below = f"{path}.{key}" if path else str(key)
-            yield from _differences(left.get(key), right.get(key), below)
-    elif left != right:
-        yield path or "the whole"
