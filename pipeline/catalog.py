@@ -1,11 +1,12 @@
 """`OUT/catalog.duckdb`: a view per table over the committed files, for any DuckDB."""
 
-import os
 from pathlib import Path
 
 import duckdb
 
+from pipeline.files import part_of, storage_error
 from pipeline.manifest import Manifest
+from schemas.errors import StorageError
 from schemas.manifest import TABLES
 
 CATALOG_FILE = "catalog.duckdb"
@@ -18,19 +19,30 @@ def write_catalog(manifest: Manifest) -> Path:
     `audiomill report` writes it anew, after a move for example.
     """
     path = manifest.out / CATALOG_FILE
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    with duckdb.connect(str(part)) as db:
-        for statement in manifest.view_statements():
-            db.execute(statement)
-        for table in TABLES.values():
-            db.execute(f'COMMENT ON VIEW "{table.name}" IS {_quoted(table.doc)}')
-            for column in table.columns:
-                db.execute(
-                    f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS {_quoted(column.doc)}'
-                )
-    part.replace(path)
+    part = part_of(path)
+    try:
+        with duckdb.connect(str(part)) as db:
+            _fill(db, manifest)
+        part.replace(path)
+    except duckdb.IOException as error:
+        raise StorageError(
+            f"{path} cannot be written ({' '.join(str(error).split())}); the tables themselves are "
+            "whole: make room, then run the same command again"
+        ) from error
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
     return path
+
+
+def _fill(db: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+    for statement in manifest.view_statements():
+        db.execute(statement)
+    for table in TABLES.values():
+        db.execute(f'COMMENT ON VIEW "{table.name}" IS {_quoted(table.doc)}')
+        for column in table.columns:
+            db.execute(f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS {_quoted(column.doc)}')
 
 
 def _quoted(text: str) -> str:

@@ -19,3 +19,9 @@ def epoch_of(name: str) -> int | None:
     """The epoch that a name holds; None where it holds none: a leftover or a stranger's file."""
     found = _NAME.search(name)
     return int(found[1]) if found else None
+
+
+def unit_of(name: str) -> str | None:
+    """The unit that a name holds; None where it holds no epoch either."""
+    found = _NAME.search(name)
+    return name[: found.start()].rpartition("/")[2] if found else None

@@ -5,32 +5,26 @@ there is atomic, so a recording's rows appear in every table together or not at 
 the log, never by what lies in the folder.
 """
 
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake import Schema
 
-from pipeline.files import WrittenFile, write_parquet
+from pipeline.commit import Outcome, commit_unit
+from pipeline.data_name import unit_of
+from pipeline.delta_log import PARTITION, TABLE_FOLDER
+from pipeline.delta_store import DeltaStore
+from pipeline.files import write_parquet
+from pipeline.store import DataFile
 from schemas.errors import OutputError
 from schemas.manifest import TABLES
 
-PARTITION = "table"
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestFile:
-    """A file of one table, written but not yet committed."""
-
-    table: str
-    file: WrittenFile
+TableRows = Mapping[str, list[dict[str, Any]]]
+"""Name of a table to rows of it."""
 
 
 class Manifest:
@@ -38,74 +32,65 @@ class Manifest:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.folder = out / "manifest"
-        try:
-            self._delta = DeltaTable(str(self.folder))
-        except TableNotFoundError:
-            raise OutputError(
-                f"{out} holds no audiomill output (no manifest in it); name the `output` folder of "
-                "a job, or run the job first"
-            ) from None
+        self.folder = out / TABLE_FOLDER
+        self.store = DeltaStore(out)
 
     @classmethod
     def create(cls, out: Path) -> "Manifest":
         """The manifest of `out`, made if it is not there yet."""
-        folder = out / "manifest"
-        folder.mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            str(folder), schema=_delta_schema(), partition_by=[PARTITION], mode="ignore"
-        )
+        DeltaStore.create(out, _delta_schema())
         return cls(out)
 
-    def write(self, unit: str, rows: Mapping[str, list[dict[str, Any]]]) -> list[ManifestFile]:
-        """Files with the rows of one unit. Nobody sees them until `commit`."""
-        return write_rows(self.out, unit, rows)
+    def epoch(self) -> int:
+        """What an attempt that begins now has to hand to `write_rows` and `commit`."""
+        self.store.refresh()
+        return self.store.epoch()
 
-    def commit(self, unit: str, files: Iterable[ManifestFile]) -> bool:
-        """Makes the files of `unit` exist, all at once; False if that unit was committed before.
+    def commit(self, unit: str, files: Sequence[DataFile], epoch: int) -> Outcome:
+        """Makes the files of `unit` exist, all at once, unless it exists or the attempt is late."""
+        return commit_unit(self.store, unit, files, epoch)
 
-        The unit's id is an application transaction of the Delta log, so an attempt that comes late
-        or twice changes nothing.
-        """
-        if self.is_committed(unit):
-            return False
-        actions: list[AddAction | RemoveAction] = [
-            _add_action(self.folder, entry) for entry in files if entry.file.num_rows
-        ]
-        try:
-            self._delta.create_write_transaction(
-                actions,
-                mode="append",
-                schema=_delta_schema(),
-                partition_by=[PARTITION],
-                commit_properties=CommitProperties(app_transactions=[Transaction(unit, 1)]),
-            )
-        except CommitFailedError:
-            # Another driver may have committed this very unit in between: the log knows.
-            if self.is_committed(unit):
-                return False
-            raise
-        return True
+    def commit_rows(self, unit: str, rows: TableRows) -> Outcome:
+        """Writes and commits rows that are at hand; again if garbage was collected meanwhile."""
+        while True:
+            epoch = self.epoch()
+            outcome = self.commit(unit, write_rows(self.out, unit, epoch, rows), epoch)
+            if outcome is not Outcome.FENCED:
+                return outcome
 
     def is_committed(self, unit: str) -> bool:
         """Whether the rows of that unit exist."""
-        self._delta.update_incremental()
-        return self._delta.transaction_version(unit) is not None
+        self.store.refresh()
+        return self.store.is_committed(unit)
+
+    def units(self) -> frozenset[str]:
+        """Every unit that exists."""
+        self.store.refresh()
+        return self.store.units()
 
     def files(self, table: str) -> list[Path]:
         """Committed files of a table, in order of name."""
-        self._delta.update_incremental()
-        prefix = f"{PARTITION}={table}/"
-        names = self._delta.get_add_actions(flatten=True).column("path").to_pylist()
-        return sorted(self.folder / name for name in names if name.startswith(prefix))
+        self.store.refresh()
+        return self._files(table)
 
-    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """Committed rows of a table, checksums verified; an empty table if there are none."""
+    def table(
+        self,
+        name: str,
+        columns: list[str] | None = None,
+        *,
+        of_unit: Callable[[str], bool] = lambda _: True,
+    ) -> pa.Table:
+        """Committed rows of a table, checksums verified; an empty table if there are none.
+
+        `of_unit` says which units' rows are wanted; files of others are not opened.
+        """
         schema = TABLES[name].schema()
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
         parts = []
         for path in self.files(name):
+            if not of_unit(unit_of(path.name) or ""):
+                continue
             try:
                 with pq.ParquetFile(path, page_checksum_verification=True) as file:
                     part = file.read(columns=columns)
@@ -126,37 +111,31 @@ class Manifest:
 
     def view_statements(self) -> list[str]:
         """SQL that makes the views: over the files that the log names, never over a glob."""
-        return [_view(name, self.files(name)) for name in TABLES]
+        self.store.refresh()  # once, so that all views see the same units
+        return [_view(name, self._files(name)) for name in TABLES]
 
-    @property
-    def num_commits(self) -> int:
-        return int(self._delta.version())
-
-
-def write_rows(
-    out: Path, unit: str, rows: Mapping[str, list[dict[str, Any]]]
-) -> list[ManifestFile]:
-    """Files with the rows of one unit under `out`, one per table that has any."""
-    written = []
-    for name, table_rows in rows.items():
-        if table_rows:
-            path = out / "manifest" / f"{PARTITION}={name}" / f"{unit}.parquet"
-            written.append(
-                ManifestFile(name, write_parquet(TABLES[name].to_arrow(table_rows), path))
-            )
-    return written
+    def _files(self, table: str) -> list[Path]:
+        prefix = f"{TABLE_FOLDER}/{PARTITION}={table}/"
+        names = (file.name for file in self.store.committed_files())
+        return sorted(self.out / name for name in names if name.startswith(prefix))
 
 
-def _add_action(folder: Path, entry: ManifestFile) -> AddAction:
-    file = entry.file
-    return AddAction(
-        file.path.relative_to(folder).as_posix(),
-        file.size_bytes,
-        {PARTITION: entry.table},
-        int(time.time() * 1000),
-        True,
-        f'{{"numRecords":{file.num_rows}}}',
-    )
+def write_rows(out: Path, unit: str, epoch: int, rows: TableRows) -> list[DataFile]:
+    """Files with the rows of one unit under `out`, one per table that has any.
+
+    Nobody sees them until they are committed. `epoch` is `Manifest.epoch()` before the attempt.
+    """
+    return [
+        write_parquet(
+            TABLES[name].to_arrow(table_rows),
+            out,
+            f"{TABLE_FOLDER}/{PARTITION}={name}",
+            unit,
+            epoch,
+        )
+        for name, table_rows in rows.items()
+        if table_rows
+    ]
 
 
 def _delta_schema() -> Schema:

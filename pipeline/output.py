@@ -1,33 +1,40 @@
 """The output folder of a job: whose it is, which inputs it was begun with, what is still to do."""
 
 import fcntl
+import hashlib
+import io
 import json
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.assemble import Job
-from pipeline.files import write_parquet, write_text
+from pipeline.assemble import Job, Pass
+from pipeline.delta_log import TABLE_FOLDER
+from pipeline.delta_store import SHARDS_FOLDER, is_untouched
+from pipeline.files import create_file, part_of, storage_error, write_parquet
 from pipeline.inputs import Listing
 from pipeline.manifest import Manifest
+from pipeline.store import DataFile
+from pipeline.units import PlannedUnit, UnitRule, open_units, pending_sources
 from schemas.errors import OutputError
 from schemas.source import Source
 
+FORMAT = 2
+"""Of `job.json` and of the names of files; other ones are refused."""
 JOB_FILE = "job.json"
-INPUTS_FILE = "inputs.parquet"
 LOCK_FILE = ".lock"
 OURS = (
-    *(JOB_FILE, INPUTS_FILE, LOCK_FILE, "manifest", "shards", "report", "catalog.duckdb"),
-    "scores.json",
+    *(JOB_FILE, LOCK_FILE, TABLE_FOLDER, SHARDS_FOLDER, "report", "catalog.duckdb"),
+    *("scores.json", "inputs-*.parquet", ".*.part"),
 )
-"""Everything that a job writes under its output."""
+"""Names of everything that a job writes under its output."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,16 @@ class Output:
     out: Path
     manifest: Manifest
     sources: tuple[Source, ...]
+    rule: UnitRule
+    """How inputs are put together in units, as it was when the job began."""
 
-    def pending(self) -> list[Source]:
-        """Inputs that have no committed row in `recordings` yet, in listed order."""
-        ended = set(self.manifest.table("recordings", ["source_id"])["source_id"].to_pylist())
-        return [source for source in self.sources if source.source_id not in ended]
+    def open_units(self, sweep: Pass) -> list[PlannedUnit]:
+        """What is left to do of a sweep, see `units.py`."""
+        return open_units(self.manifest, self.sources, self.rule, sweep)
+
+    def pending(self, job: Job) -> list[Source]:
+        """Inputs that have not come to their end."""
+        return pending_sources(self.manifest, self.sources, self.rule, job)
 
 
 def find_output(job: Job, listing: Listing) -> Output | None:
@@ -51,10 +63,11 @@ def find_output(job: Job, listing: Listing) -> Output | None:
     """
     out = Path(job.spec.output)
     if (out / JOB_FILE).exists():
-        _check_same_job(job, out / JOB_FILE)
+        record = read_job(out)
+        _check_same_job(job, out, record)
         sources = read_inputs(out)
         _check_same_inputs(out, sources, listing.sources)
-        return Output(out, Manifest(out), sources)
+        return Output(out, Manifest(out), sources, UnitRule(**record["units"]))
     if not _is_free(out):
         raise OutputError(
             f"output {str(out)!r} is not empty and holds no audiomill job; name another folder"
@@ -62,22 +75,37 @@ def find_output(job: Job, listing: Listing) -> Output | None:
     return None
 
 
-def begin_output(job: Job, listing: Listing) -> Output:
-    """Makes the job's output folder, which `find_output` found to be free."""
+def open_output(job: Job, listing: Listing) -> Output:
+    """The job's output folder, begun if there is none yet.
+
+    Drivers that begin at the same time agree: the first job file decides, and whose job or inputs
+    are others is refused. What a run left that was stopped while it began does no harm.
+    """
+    found = find_output(job, listing)
+    if found is not None:
+        return found
     out = Path(job.spec.output)
-    clear(out)  # what a run left that was stopped while it began
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_inputs(out, listing.sources)
-        manifest = Manifest.create(out)
     except OSError as error:
         raise OutputError(
             f"output {str(out)!r} cannot be made ({error.strerror or error}); name a folder that "
             "can be written"
         ) from error
+    if not is_untouched(out) and not (out / JOB_FILE).exists():
+        raise OutputError(
+            f"output {str(out)!r} holds tables but no {JOB_FILE}, so nobody can say whose they "
+            "are; name another folder, or start over with --fresh"
+        )
+    inputs = write_inputs(out, listing.sources)
+    Manifest.create(out)
     # Last, so that a folder with a job file is a whole one.
-    write_text(out / JOB_FILE, json.dumps(job_record(job), indent=2, ensure_ascii=False))
-    return Output(out, manifest, listing.sources)
+    text = json.dumps(job_record(job, inputs), indent=2, ensure_ascii=False)
+    create_file(out / JOB_FILE, text.encode())
+    found = find_output(job, listing)
+    if found is None:
+        raise OutputError(f"output {str(out)!r} was removed while a run began; run it again")
+    return found
 
 
 def check_clearable(out: Path) -> None:
@@ -89,14 +117,18 @@ def check_clearable(out: Path) -> None:
 def clear(out: Path) -> None:
     """Removes what a job wrote, and nothing else."""
     check_clearable(out)
-    # The job file goes first: what is half removed must not look like a job.
-    parts = [path.name for path in out.glob(".*.part")] if out.is_dir() else []
-    for name in (n for n in (*OURS, *parts) if n != LOCK_FILE):
-        path = out / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    try:
+        # First, so that what is half removed looks neither like a job nor like its tables.
+        (out / JOB_FILE).unlink(missing_ok=True)
+        if (out / TABLE_FOLDER).is_dir():
+            (out / TABLE_FOLDER).rename(part_of(out / "cleared"))
+        for path in (path for name in OURS if name != LOCK_FILE for path in out.glob(name)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(out, error) from error
 
 
 def _is_free(out: Path) -> bool:
@@ -105,8 +137,7 @@ def _is_free(out: Path) -> bool:
         return True
     if not out.is_dir():
         return False
-    names = {path.name for path in out.iterdir()}
-    return all(name in OURS or name.endswith(".part") for name in names)
+    return all(any(path.match(name) for name in OURS) for path in out.iterdir())
 
 
 @contextmanager
@@ -136,12 +167,14 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def job_record(job: Job) -> dict[str, Any]:
-    """What `job.json` holds: the resolved spec and the digests that must agree to go on."""
+def job_record(job: Job, inputs: DataFile) -> dict[str, Any]:
+    """What `job.json` holds: the resolved spec and all that must agree to go on."""
     return {
-        "audiomill": 1,
+        "audiomill": FORMAT,
         "fingerprint": job.fingerprint(),
         "stages": job.stage_fingerprints(),
+        "inputs": asdict(inputs),
+        "units": asdict(UnitRule.of(job.spec.run, inputs.num_rows)),
         "spec": job.spec.model_dump(mode="json"),
     }
 
@@ -160,10 +193,15 @@ def read_job(out: Path) -> dict[str, Any]:
         raise OutputError(f"{path} is damaged ({error}); run the job with --fresh") from error
     if not isinstance(record, dict) or "fingerprint" not in record:
         raise OutputError(f"{path} is no audiomill job file; run the job with --fresh")
+    if record.get("audiomill") != FORMAT:
+        raise OutputError(
+            f"{path} has format {record.get('audiomill')}, and this audiomill reads {FORMAT} only; "
+            "use the audiomill that wrote it, or run the job with --fresh"
+        )
     return record
 
 
-def write_inputs(out: Path, sources: tuple[Source, ...]) -> None:
+def write_inputs(out: Path, sources: tuple[Source, ...]) -> DataFile:
     """The inputs of the job, as listed when it began."""
     table = pa.table(
         {
@@ -173,40 +211,44 @@ def write_inputs(out: Path, sources: tuple[Source, ...]) -> None:
             "etag": [s.etag for s in sources],
         }
     )
-    write_parquet(table, out / INPUTS_FILE)
+    return write_parquet(table, out, "", "inputs", 0)
 
 
 def read_inputs(out: Path) -> tuple[Source, ...]:
     """The inputs that the job was begun with."""
+    said = DataFile(**read_job(out)["inputs"])
+    path = out / said.name
     try:
-        table = pq.read_table(out / INPUTS_FILE, columns=["uri", "size_bytes", "etag"])
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != said.sha256:
+            raise ValueError("its checksum disagrees")
+        table = pq.read_table(io.BytesIO(data), columns=["uri", "size_bytes", "etag"])
     except (OSError, ValueError) as error:
-        raise OutputError(f"{out / INPUTS_FILE} cannot be read ({error}); use --fresh") from error
+        raise OutputError(f"{path} cannot be read ({error}); restore it, or use --fresh") from error
     return tuple(Source(**row) for row in table.to_pylist())
 
 
-def _check_same_job(job: Job, job_file: Path) -> None:
-    was = read_job(job_file.parent)
+def _check_same_job(job: Job, out: Path, was: dict[str, Any]) -> None:
     if was["fingerprint"] == job.fingerprint():
         return
-    changed = _changes(was, job_record(job))
+    changed = _changes(was, job)
     raise OutputError(
-        f"output {str(job_file.parent)!r} was begun by another job: {', '.join(changed)} changed; "
+        f"output {str(out)!r} was begun by another job: {', '.join(changed)} changed; "
         "name another output, or start over with --fresh"
     )
 
 
-def _changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of what differs between two job records, the most telling first."""
+def _changes(was: dict[str, Any], job: Job) -> list[str]:
+    """Names of what differs between a job record and a job, the most telling first."""
     changed = []
+    spec, stages = job.spec.model_dump(mode="json"), job.stage_fingerprints()
     for section in ("name", "inputs", "seed", "tokenize"):
-        if was["spec"].get(section) != now["spec"].get(section):
+        if was["spec"].get(section) != spec.get(section):
             changed.append(section)
-    labels = dict.fromkeys([*was["stages"], *now["stages"]])
-    for label in labels:
-        if was["stages"].get(label) != now["stages"].get(label):
+    for label in dict.fromkeys([*was["stages"], *stages]):
+        if was["stages"].get(label) != stages.get(label):
             changed.append(f"stages.{label}")
-    if not changed and list(was["stages"]) != list(now["stages"]):
+    if not changed and list(was["stages"]) != list(stages):
         changed.append("the order of stages")
     return changed or ["an engine or a model"]
 

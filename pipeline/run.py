@@ -4,8 +4,9 @@ Every step looks in the manifest for what is already committed, so running again
 last run stopped, however it ended.
 """
 
-import os
 import time
+import uuid
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,12 +19,13 @@ from pipeline.cost import cost_of
 from pipeline.engine import Engine
 from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
-from pipeline.output import Output, begin_output, check_clearable, clear, find_output, locked
+from pipeline.output import Output, check_clearable, clear, find_output, locked, open_output
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan
 from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_duplicates
 from pipeline.tokenize import ask_fingerprint, missing_shards, write_shards
 from pipeline.worker import OpenTokenizer, UnitResult, add_clocks
+from schemas.errors import StorageError
 from schemas.ids import digest
 from schemas.source import Source
 
@@ -31,6 +33,8 @@ RECORDED_PACKAGES = (
     *("audiomill", "torch", "torchaudio", "av", "ray", "pyarrow", "deltalake", "duckdb"),
     *("silero-vad", "pyannote.audio", "faster-whisper", "pocketsphinx", "resemblyzer", "numpy"),
 )
+FINISHED = digest("finished")
+"""Unit of a job that has nothing left to do."""
 
 
 class Reporter(Protocol):
@@ -73,8 +77,12 @@ def run_job(
     open_tokenizer: OpenTokenizer | None = None,
     address: str | None = None,
     fresh: bool = False,
+    shared: bool = False,
 ) -> RunRecord:
     """Runs or resumes the job; what is committed when it returns, or is interrupted, stays.
+
+    A second run at the same time is refused, where the disk has locks, because it would mostly do
+    the same work again. It would do no harm, and with `shared` it is welcome.
 
     Raises `AudiomillError` before anything starts when the job cannot run as asked. A
     KeyboardInterrupt passes through after the workers are gone and the run is recorded.
@@ -88,32 +96,37 @@ def run_job(
         output = find_output(job, listing)
     record = RunRecord()
     begun = False
-    if output and _nothing_to_do(output, job):
+    if output and output.manifest.is_committed(FINISHED):
         reporter.listed(listing, [])
         record.ending = "finished"
         write_catalog(output.manifest)
         return record
     engine = Engine(job, out, open_tokenizer, address)
     try:
-        with engine, locked(out):
+        with engine, nullcontext() if shared else locked(out):
             # Only now, when it is known that the job can run here, is anything touched.
             if fresh:
                 clear(out)
-            output = output or begin_output(job, listing)
+            output = open_output(job, listing)
             begun = True
-            reporter.listed(listing, output.pending())
+            reporter.listed(listing, output.pending(job))
+            if job.spec.run.inputs_per_unit not in (None, output.rule.max_inputs):
+                reporter.say(
+                    f"run.inputs_per_unit stays {output.rule.max_inputs}, as when the job began"
+                )
             record.workers = engine.num_workers
             reporter.workers_up(engine.pools, time.perf_counter() - record.started)
             _run(engine, output, record, reporter)
         record.ending = "finished"
-    except KeyboardInterrupt:
-        record.ending = "interrupted"
-        raise
-    finally:
-        record.wall_s = time.perf_counter() - record.started
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            record.ending = "interrupted"
         if output is not None and begun:
-            _commit_run(job, engine, output, record)
-            write_catalog(output.manifest)
+            # A disk that failed the run may well fail its record: the first error is told.
+            with suppress(StorageError):
+                _close(job, engine, output, record)
+        raise
+    _close(job, engine, output, record)
     return record
 
 
@@ -131,22 +144,10 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
     settle_exact_duplicates(engine, output, on_duplicates, reporter.tick)
     for index, sweep in enumerate(job.passes):
         last = index + 1 == len(job.passes)
-        pending = output.pending()
-        if not last:
-            done = output.manifest.table("sketches", ["source_id"])["source_id"].to_pylist()
-            pending = [source for source in pending if source.source_id not in set(done)]
         title = "measuring" if last else "looking for duplicates"
-        reporter.sweep_begins(title, len(pending))
-        if pending:
-            run_sweep(
-                engine,
-                output,
-                sweep,
-                pending,
-                last=last,
-                on_unit=on_unit,
-                on_tick=reporter.tick,
-            )
+        left = output.open_units(sweep)
+        reporter.sweep_begins(title, sum(len(unit.sources) for unit in left))
+        run_sweep(engine, output, sweep, last=last, on_unit=on_unit, on_tick=reporter.tick)
         if sweep.barrier:
             settle_near_duplicates(output, sweep.barrier, on_duplicates)
     if job.spec.tokenize:
@@ -162,20 +163,15 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
             on_clocks=lambda clocks: add_clocks(record.clocks, clocks),
             on_tick=reporter.tick,
         )
+    # For good: inputs, units and spec are fixed for the life of the job.
+    output.manifest.commit_rows(FINISHED, {})
 
 
-def _nothing_to_do(output: Output, job: Job) -> bool:
-    if output.pending():
-        return False
-    if not job.spec.tokenize:
-        return True
-    kept = output.manifest.table("segments", ["verdict"])["verdict"].to_pylist().count("kept")
-    return kept == output.manifest.table("tokens", ["segment_id"]).num_rows
-
-
-def _commit_run(job: Job, engine: Engine, output: Output, record: RunRecord) -> None:
+def _close(job: Job, engine: Engine, output: Output, record: RunRecord) -> None:
+    """Records the run, and writes the catalogue."""
+    record.wall_s = time.perf_counter() - record.started
     ended_at = datetime.now(UTC)
-    run_id = digest(job.fingerprint(), record.started_at.isoformat(), os.getpid())
+    run_id = uuid.uuid4().hex  # not from the time: two drivers may start in the same instant
     engines = {named.label: named.stage.describe() for named in job.stages}
     cluster = engine.cluster
     row = {
@@ -204,7 +200,8 @@ def _commit_run(job: Job, engine: Engine, output: Output, record: RunRecord) -> 
         "cost": cost_of(engine.pools, record.wall_s, job.spec.cost),
         "currency": job.spec.cost.currency,
     }
-    output.manifest.commit(run_id, output.manifest.write(run_id, {"runs": [row]}))
+    output.manifest.commit_rows(run_id, {"runs": [row]})
+    write_catalog(output.manifest)
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Which kept segment goes into which row of which shard, and the writing of a shard.
 
 The plan is a function of the kept segments alone: sorted by recording and start, cut into files of
-`rows_per_shard`. The name of a shard is a digest of its rows, so a rerun writes the same files.
+`rows_per_shard`. The name of a shard is a digest of its rows, so a rerun plans the same ones.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.files import WrittenFile, write_parquet
+from pipeline.delta_store import SHARDS_FOLDER
+from pipeline.files import write_parquet
+from pipeline.store import DataFile
 from schemas.codes import Codes
 from schemas.ids import digest
 from schemas.source import Source
@@ -42,7 +44,7 @@ class ShardRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """One shard: its file name and its rows in order."""
+    """One shard: its name and its rows in order."""
 
     name: str
     rows: tuple[ShardRow, ...]
@@ -77,20 +79,21 @@ def plan_shards(
     for index, start in enumerate(range(0, len(rows), rows_per_shard)):
         part = tuple(rows[start : start + rows_per_shard])
         name = digest(tokenizer, *(row.segment_id for row in part))[:16]
-        plans.append(ShardPlan(f"shard-{index:06d}-{name}.parquet", part))
+        plans.append(ShardPlan(f"shard-{index:06d}-{name}", part))
     return plans
 
 
 def write_shard(
     plan: ShardPlan,
     codes: Sequence[Codes],
-    folder: Path,
+    out: Path,
     *,
+    epoch: int,
     fingerprint: str,
     num_codebooks: int,
     rows_per_group: int,
-) -> WrittenFile:
-    """Writes one shard; row i holds `codes[i]`, shape `[num_frames, num_codebooks]`."""
+) -> DataFile:
+    """Writes one shard under `out`; row i holds `codes[i]`, shape `[num_frames, num_codebooks]`."""
     if len(codes) != len(plan.rows):
         raise RuntimeError(f"{plan.name}: {len(codes)} codes for {len(plan.rows)} rows")
     schema = shard_schema(num_codebooks, fingerprint)
@@ -110,7 +113,10 @@ def write_shard(
     layers = [f"q{layer}.list.element" for layer in range(num_codebooks)]
     return write_parquet(
         table,
-        folder / plan.name,
+        out,
+        SHARDS_FOLDER,
+        plan.name,
+        epoch,
         rows_per_group=rows_per_group,
         # Codes repeat, so a dictionary packs them to their entropy; ids and text do not.
         dictionary=[*layers, "speaker", "language", "recording_id"],

@@ -1,91 +1,89 @@
 """One sweep over the inputs: units out to the workers, commits in, duplicates settled between."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pipeline.assemble import NamedStage, Pass
+from pipeline.commit import Outcome
 from pipeline.engine import Engine, Poison, Step, Work
 from pipeline.fit import stations_of
 from pipeline.item_state import Failure, ItemState
 from pipeline.manifest import write_rows
 from pipeline.output import Output
-from pipeline.rows import rows_of
-from pipeline.worker import Unit, UnitResult
+from pipeline.process import Clocks
+from pipeline.rows import Rows, rows_of
+from pipeline.store import DataFile
+from pipeline.units import PlannedUnit
+from pipeline.worker import Unit, UnitResult, add_clocks
 from schemas.ids import digest
 from schemas.source import Source
 from schemas.verdict import Drop
 from stages.base import DatasetStage, Duplicate
 
-MAX_INPUTS_PER_UNIT = 64
-UNITS_WORTH_SPLITTING = 256
-"""Below so many inputs a unit is one input: commits are cheap and workers even out."""
-MAX_UNIT_BYTES = 16 * 2**20
-"""About half an hour of compressed speech: what a worker holds decoded at once."""
-
 OnUnit = Callable[[UnitResult], None]
+OnTick = Callable[[], None]
 
 
 def run_sweep(
     engine: Engine,
     output: Output,
     sweep: Pass,
-    sources: Sequence[Source],
     *,
     last: bool,
     on_unit: OnUnit,
-    on_tick: Callable[[], None],
+    on_tick: OnTick,
 ) -> None:
-    """Takes `sources` through the stages of a sweep and commits unit by unit."""
-    tag = digest(*(f"{n.label}={n.stage.fingerprint()}" for n in sweep.stages))
-    per_unit = engine.job.spec.run.inputs_per_unit
-    units = make_units(sources, tag, per_unit)
-    while units:
-        works = (Work(unit, (unit,), _steps(sweep.stages, last)) for unit in units)
-        poison = engine.stream(works, _committing(output, on_unit), on_tick=on_tick)
-        units = []
+    """Takes what is left to do through the stages of a sweep; returns once all is committed.
+
+    Whoever commits: a unit that another driver was faster with is simply done. A unit that garbage
+    collection fenced off is done again.
+    """
+    steps = _steps(sweep.stages, last)
+    while units := output.open_units(sweep):
+
+        def on_done(_: Work, result: UnitResult) -> None:
+            _commit(output, result, on_unit)
+
+        poison = engine.stream(_attempts(output, units, steps), on_done, on_tick=on_tick)
         for entry in poison:
-            unit: Unit = entry.work.key
-            if len(unit.sources) > 1:
-                # One of them did it: each goes again, alone.
-                units += [_unit((source,), tag) for source in unit.sources]
-            else:
-                _commit_poison(output, unit, entry, on_unit)
+            result = _one_by_one(engine, output, entry, steps, on_tick)
+            _commit(output, result, on_unit)
 
 
 def settle_exact_duplicates(
-    engine: Engine, output: Output, on_unit: OnUnit, on_tick: Callable[[], None]
+    engine: Engine, output: Output, on_unit: OnUnit, on_tick: OnTick
 ) -> None:
-    """Rejects every input whose bytes an earlier one has. Only files of equal size are read."""
+    """Rejects every input whose bytes an earlier one has. Only files of equal size are read.
+
+    Settled once, for good: an input that had to be read for it and could not be is failed.
+    """
+    unit_id = digest("exact-duplicates")
+    if output.manifest.is_committed(unit_id):
+        return
     by_size: dict[int, list[Source]] = defaultdict(list)
     for source in output.sources:
         by_size[source.size_bytes].append(source)
     suspects = [s for same in by_size.values() if len(same) > 1 for s in same if s.size_bytes]
-    unit_id = digest("exact-duplicates", *(source.source_id for source in suspects))
-    if not suspects or output.manifest.is_committed(unit_id):
-        return
-    ids: dict[str, str] = {}
+    read: list[ItemState] = []
 
-    def remember(work: Work, recording_id: str | None) -> None:
-        if recording_id:
-            ids[work.key] = recording_id
+    def remember(_: Work, item: ItemState) -> None:
+        read.append(item)
 
-    works = (Work(s.source_id, (s,), (Step("cpu", "hash_source"),)) for s in suspects)
-    engine.stream(works, remember, on_tick=on_tick)
-    if len(ids) < len(suspects):
-        # One could not be read now: the next run asks again, and its own sweep says why.
-        unit_id = digest(unit_id, *sorted(ids))
+    works = (Work(s, (s,), (Step("cpu", "hash_source"),)) for s in suspects)
+    for entry in engine.stream(works, remember, on_tick=on_tick):
+        read.append(_poisoned(entry.work.key, entry))
     first: dict[str, Source] = {}
     items = []
     # The shortest name stays: copies are called `x (1).wav` or `x-copy.wav`.
-    for source in sorted(suspects, key=lambda s: (len(s.uri), s.uri)):
-        recording_id = ids.get(source.source_id)
-        if recording_id is None:
+    for item in sorted(read, key=lambda i: (len(i.source.uri), i.source.uri)):
+        if item.failure or item.recording_id is None:
+            items.append(item)
             continue
-        kept = first.setdefault(recording_id, source)
-        if kept is not source:
-            repeat = Duplicate(source.source_id, kept.source_id, 1.0)
-            items.append(_repeated(source, recording_id, repeat, "exact_duplicate", None))
-    _commit_items(output, unit_id, items, on_unit)
+        kept = first.setdefault(item.recording_id, item.source)
+        if kept is not item.source:
+            repeat = Duplicate(item.source.source_id, kept.source_id, 1.0)
+            items.append(_repeated(item.source, item.recording_id, repeat, "exact_duplicate", None))
+    _settle(output, unit_id, items, on_unit)
 
 
 def settle_near_duplicates(output: Output, barrier: NamedStage, on_unit: OnUnit) -> None:
@@ -93,10 +91,10 @@ def settle_near_duplicates(output: Output, barrier: NamedStage, on_unit: OnUnit)
     stage = barrier.stage
     if not isinstance(stage, DatasetStage):
         raise TypeError(f"{barrier.label} is no DatasetStage")
-    rows = output.manifest.table("sketches").to_pylist()
-    unit_id = digest("near-duplicates", stage.fingerprint(), *(r["source_id"] for r in rows))
+    unit_id = digest("near-duplicates", barrier.label, stage.fingerprint())
     if output.manifest.is_committed(unit_id):
         return
+    rows = output.manifest.table("sketches").to_pylist()
     by_id = {source.source_id: source for source in output.sources}
     row_of = {row["source_id"]: row for row in rows}
     limit = getattr(stage.spec, "threshold", None)
@@ -107,27 +105,18 @@ def settle_near_duplicates(output: Output, barrier: NamedStage, on_unit: OnUnit)
         item = _repeated(source, row["recording_id"], repeat, "near_duplicate", limit)
         item.values["decoded_s"] = row["decoded_s"]
         items.append(item)
-    _commit_items(output, unit_id, items, on_unit)
+    _settle(output, unit_id, items, on_unit)
 
 
-def make_units(sources: Sequence[Source], tag: str, per_unit: int | None) -> list[Unit]:
-    """Sources in units, largest first, so that no long one is left over for the end."""
-    per_unit = per_unit or min(MAX_INPUTS_PER_UNIT, -(-len(sources) // UNITS_WORTH_SPLITTING))
-    units: list[Unit] = []
-    current: list[Source] = []
-    for source in sorted(sources, key=lambda s: (-s.size_bytes, s.uri)):
-        full = sum(s.size_bytes for s in current) + source.size_bytes > MAX_UNIT_BYTES
-        if current and (full or len(current) >= per_unit):
-            units.append(_unit(tuple(current), tag))
-            current = []
-        current.append(source)
-    if current:
-        units.append(_unit(tuple(current), tag))
-    return units
-
-
-def _unit(sources: tuple[Source, ...], tag: str) -> Unit:
-    return Unit(digest("unit", tag, *(source.source_id for source in sources)), sources)
+def _attempts(
+    output: Output, units: Sequence[PlannedUnit], steps: tuple[Step, ...]
+) -> Iterator[Work]:
+    """Work as the engine takes it on: only then is it known in which epoch, or if at all."""
+    for unit in units:
+        if output.manifest.is_committed(unit.unit_id):
+            continue
+        attempt = Unit(unit.unit_id, unit.sources, output.manifest.epoch())
+        yield Work(attempt, (attempt,), steps)
 
 
 def _steps(stages: Iterable[NamedStage], last: bool) -> tuple[Step, ...]:
@@ -141,12 +130,45 @@ def _steps(stages: Iterable[NamedStage], last: bool) -> tuple[Step, ...]:
     )
 
 
-def _committing(output: Output, on_unit: OnUnit) -> Callable[[Work, UnitResult], None]:
-    def on_done(_: Work, result: UnitResult) -> None:
-        if output.manifest.commit(result.unit_id, result.files):
-            on_unit(result)
+def _commit(output: Output, result: UnitResult, on_unit: OnUnit) -> None:
+    outcome = output.manifest.commit(result.unit_id, result.files, result.epoch)
+    if outcome is Outcome.COMMITTED:
+        on_unit(result)
 
-    return on_done
+
+def _one_by_one(
+    engine: Engine, output: Output, entry: Poison, steps: tuple[Step, ...], on_tick: OnTick
+) -> UnitResult:
+    """Takes a unit that ended its worker apart: the one input that did it is failed.
+
+    Its parts are one unit still: they are committed together.
+    """
+    unit: Unit = entry.work.key
+    results: list[UnitResult] = []
+
+    def on_done(_: Work, result: UnitResult) -> None:
+        results.append(result)
+
+    poison = [entry]
+    if len(unit.sources) > 1:
+        parts = (Unit(unit.unit_id, (source,), unit.epoch) for source in unit.sources)
+        works = (Work(part, (part,), steps) for part in parts)
+        poison = engine.stream(works, on_done, on_tick=on_tick)
+    for end in poison:
+        rows = rows_of([_poisoned(end.work.key.sources[0], end)])
+        files = write_rows(output.out, unit.unit_id, unit.epoch, rows)
+        results.append(_result(unit.unit_id, unit.epoch, rows, files))
+    return _merged(results)
+
+
+def _poisoned(source: Source, entry: Poison) -> ItemState:
+    item = ItemState(source)
+    message = (
+        f"{source.uri} ended its worker {entry.work.attempts} times ({entry.cause}); "
+        "look at the file, or exclude it with inputs.exclude"
+    )
+    item.failure = Failure("worker", entry.error_class, message)
+    return item
 
 
 def _repeated(
@@ -159,34 +181,51 @@ def _repeated(
     return item
 
 
-def _commit_poison(output: Output, unit: Unit, entry: Poison, on_unit: OnUnit) -> None:
-    item = ItemState(unit.sources[0])
-    message = (
-        f"{item.source.uri} ended its worker {entry.work.attempts} times ({entry.cause}); "
-        "look at the file, or exclude it with inputs.exclude"
-    )
-    item.failure = Failure("worker", entry.error_class, message)
-    _commit_items(output, unit.unit_id, [item], on_unit)
-
-
-def _commit_items(output: Output, unit_id: str, items: list[ItemState], on_unit: OnUnit) -> None:
+def _settle(output: Output, unit_id: str, items: list[ItemState], on_unit: OnUnit) -> None:
     """Commits rows that the driver itself made. An empty unit is committed too: it was settled."""
     rows = rows_of(items)
-    files = tuple(write_rows(output.out, unit_id, rows))
-    if output.manifest.commit(unit_id, files) and items:
-        outcomes = [row["outcome"] for row in rows["recordings"]]
-        on_unit(
-            UnitResult(
-                unit_id=unit_id,
-                files=files,
-                clocks={},
-                num_inputs=len(items),
-                num_bytes=sum(item.source.size_bytes for item in items),
-                num_by_outcome={name: outcomes.count(name) for name in set(outcomes)},
-                num_segments=0,
-                num_kept=0,
-                decoded_s=0.0,
-                ended_s=sum(row.get("decoded_s") or 0.0 for row in rows["recordings"]),
-                kept_s=0.0,
-            )
-        )
+    outcome = output.manifest.commit_rows(unit_id, rows)
+    if outcome is Outcome.COMMITTED and items:
+        on_unit(_result(unit_id, 0, rows, []))
+
+
+def _result(unit_id: str, epoch: int, rows: Rows, files: Sequence[DataFile]) -> UnitResult:
+    """Of rows that the driver itself made."""
+    recordings = rows["recordings"]
+    return UnitResult(
+        unit_id=unit_id,
+        epoch=epoch,
+        files=tuple(files),
+        clocks={},
+        num_inputs=len(recordings),
+        num_bytes=sum(row["size_bytes"] for row in recordings),
+        num_by_outcome=dict(Counter(row["outcome"] for row in recordings)),
+        num_segments=0,
+        num_kept=0,
+        decoded_s=0.0,
+        ended_s=sum(row.get("decoded_s") or 0.0 for row in recordings),
+        kept_s=0.0,
+    )
+
+
+def _merged(results: Sequence[UnitResult]) -> UnitResult:
+    """One result of a unit's parts."""
+    clocks: Clocks = {}
+    outcomes: Counter[str] = Counter()
+    for result in results:
+        add_clocks(clocks, result.clocks)
+        outcomes.update(result.num_by_outcome)
+    return UnitResult(
+        unit_id=results[0].unit_id,
+        epoch=results[0].epoch,
+        files=tuple(file for result in results for file in result.files),
+        clocks=clocks,
+        num_inputs=sum(result.num_inputs for result in results),
+        num_bytes=sum(result.num_bytes for result in results),
+        num_by_outcome=dict(outcomes),
+        num_segments=sum(result.num_segments for result in results),
+        num_kept=sum(result.num_kept for result in results),
+        decoded_s=sum(result.decoded_s for result in results),
+        ended_s=sum(result.ended_s for result in results),
+        kept_s=sum(result.kept_s for result in results),
+    )

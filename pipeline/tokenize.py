@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.commit import Outcome
 from pipeline.engine import Engine, Step, Work
-from pipeline.files import WrittenFile
 from pipeline.fit import tokenizer_resources
+from pipeline.manifest import write_rows
 from pipeline.output import Output
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan, plan_shards
+from pipeline.store import DataFile
 from schemas.errors import OutputError, StorageError
 from schemas.ids import digest
 
@@ -36,14 +38,14 @@ def missing_shards(output: Output, engine: Engine, fingerprint: str) -> list[Sha
         rows_per_shard=spec.rows_per_shard,
         tokenizer=f"{fingerprint}/{spec.num_codebooks}",
     )
-    shards = output.manifest.table("shards", ["shard", "tokenizer"])
+    shards = output.manifest.table("shards", ["tokenizer"])
     if any(used != fingerprint for used in shards["tokenizer"].to_pylist()):
         raise OutputError(
             f"the shards in {output.out} were begun with another tokenizer than the one the spec "
             "opens now; put its weights back, or start over with --fresh"
         )
-    done = set(shards["shard"].to_pylist())
-    return [plan for plan in plans if plan.name not in done]
+    done = output.manifest.units()
+    return [plan for plan in plans if _unit_id(plan) not in done]
 
 
 def ask_fingerprint(engine: Engine) -> str:
@@ -70,84 +72,98 @@ def write_shards(
     on_clocks: Callable[[Clocks], None],
     on_tick: Callable[[], None],
 ) -> None:
-    """Encodes and commits shards, a few at a time."""
+    """Encodes and commits shards, a few at a time; returns once all of them exist.
+
+    A shard that another driver was faster with is simply done, and one that garbage collection
+    fenced off is done again.
+    """
+    waiting = list(plans)
+    while waiting:
+        done = output.manifest.units()
+        waiting = [plan for plan in waiting if _unit_id(plan) not in done]
+        batch = waiting[:SHARDS_AT_ONCE]
+        _write_batch(engine, output, batch, fingerprint, on_shard, on_clocks, on_tick)
+
+
+def _write_batch(
+    engine: Engine,
+    output: Output,
+    batch: list[ShardPlan],
+    fingerprint: str,
+    on_shard: OnShard,
+    on_clocks: Callable[[Clocks], None],
+    on_tick: Callable[[], None],
+) -> None:
     spec = engine.job.spec.tokenize
     if spec is None:
         raise RuntimeError("the job has no 'tokenize' section")
+    num_codebooks = spec.num_codebooks
     kind = tokenizer_resources(spec).kind
     steps: tuple[Step, ...] = (Step("cpu", "cut_and_encode"),)
     if kind == "gpu":
         steps = (Step("cpu", "cut"), Step("gpu", "encode"))
-    for start in range(0, len(plans), SHARDS_AT_ONCE):
-        batch = plans[start : start + SHARDS_AT_ONCE]
-        parts: dict[tuple[int, int], Any] = {}
-        chunks = [
-            Work((index, number), (chunk,), steps)
-            for index, plan in enumerate(batch)
-            for number, chunk in enumerate(plan.chunks())
-        ]
-        keep = _keeper(parts)
-        _or_give_up(engine.stream(chunks, keep, keep_refs=True, on_tick=on_tick))
-        writes = [
-            Work(
-                plan,
-                (plan, *(parts[key] for key in sorted(parts) if key[0] == index)),
-                (Step("cpu", "write", (fingerprint,)),),
-            )
-            for index, plan in enumerate(batch)
-        ]
+    parts: dict[tuple[int, int], Any] = {}
+    chunks = [
+        Work((index, number), (chunk,), steps)
+        for index, plan in enumerate(batch)
+        for number, chunk in enumerate(plan.chunks())
+    ]
 
-        def commit(work: Work, result: tuple[WrittenFile, list[int], Clocks]) -> None:
-            plan: ShardPlan = work.key
-            file, frames, clocks = result
-            _commit_shard(output, plan, file, frames, fingerprint, spec.num_codebooks)
-            on_clocks(clocks)
-            on_shard(plan, sum(frames))
-
-        _or_give_up(engine.stream(writes, commit, on_tick=on_tick))
-
-
-def _keeper(parts: dict[tuple[int, int], Any]) -> Callable[[Work, Any], None]:
     def keep(work: Work, reference: Any) -> None:
         parts[work.key] = reference
 
-    return keep
+    _or_give_up(engine.stream(chunks, keep, keep_refs=True, on_tick=on_tick))
+    epoch = output.manifest.epoch()
+    writes = [
+        Work(
+            plan,
+            (plan, *(parts[key] for key in sorted(parts) if key[0] == index)),
+            (Step("cpu", "write", (fingerprint, epoch)),),
+        )
+        for index, plan in enumerate(batch)
+    ]
+
+    def commit(work: Work, result: tuple[DataFile, list[int], Clocks]) -> None:
+        plan: ShardPlan = work.key
+        file, frames, clocks = result
+        rows = _shard_rows(plan, file, frames, fingerprint, num_codebooks)
+        files = [*write_rows(output.out, _unit_id(plan), epoch, rows), file]
+        if output.manifest.commit(_unit_id(plan), files, epoch) is Outcome.COMMITTED:
+            on_clocks(clocks)
+            on_shard(plan, sum(frames))
+
+    _or_give_up(engine.stream(writes, commit, on_tick=on_tick))
 
 
-def _commit_shard(
-    output: Output,
-    plan: ShardPlan,
-    file: WrittenFile,
-    frames: list[int],
-    fingerprint: str,
-    num_codebooks: int,
-) -> None:
-    rows = {
-        "tokens": [
-            {
-                "segment_id": row.segment_id,
-                "recording_id": row.recording_id,
-                "shard": plan.name,
-                "shard_row": index,
-                "num_frames": num_frames,
-                "tokenizer_fingerprint": digest(fingerprint),
-            }
-            for index, (row, num_frames) in enumerate(zip(plan.rows, frames, strict=True))
-        ],
-        "shards": [
-            {
-                "shard": plan.name,
-                "num_rows": file.num_rows,
-                "num_frames": sum(frames),
-                "size_bytes": file.size_bytes,
-                "sha256": file.sha256,
-                "num_codebooks": num_codebooks,
-                "tokenizer": fingerprint,
-            }
-        ],
+def _unit_id(plan: ShardPlan) -> str:
+    return digest("shard", plan.name)
+
+
+def _shard_rows(
+    plan: ShardPlan, file: DataFile, frames: list[int], fingerprint: str, num_codebooks: int
+) -> dict[str, list[dict[str, Any]]]:
+    tokens = [
+        {
+            "segment_id": row.segment_id,
+            "recording_id": row.recording_id,
+            "shard": plan.name,
+            "shard_row": index,
+            "num_frames": num_frames,
+            "tokenizer_fingerprint": digest(fingerprint),
+        }
+        for index, (row, num_frames) in enumerate(zip(plan.rows, frames, strict=True))
+    ]
+    shard = {
+        "shard": plan.name,
+        "file": file.name.rpartition("/")[2],
+        "num_rows": file.num_rows,
+        "num_frames": sum(frames),
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "num_codebooks": num_codebooks,
+        "tokenizer": fingerprint,
     }
-    unit_id = digest("shard", plan.name)
-    output.manifest.commit(unit_id, output.manifest.write(unit_id, rows))
+    return {"tokens": tokens, "shards": [shard]}
 
 
 def _or_give_up(poison: list[Any]) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.assemble import Job, NamedStage
-from pipeline.files import WrittenFile
 from pipeline.inputs import fetched
 from pipeline.item_state import Failure, ItemState
-from pipeline.manifest import ManifestFile, write_rows
+from pipeline.manifest import write_rows
 from pipeline.process import Clocks, StageClock, cpu_or_wall, let_go_of_audio, run_stages
 from pipeline.rows import Rows, rows_of, sketch_rows
 from pipeline.shards import ShardPlan, ShardRow, write_shard
+from pipeline.store import DataFile
 from schemas.codes import Codes, FrameEncoder, Waveform
 from schemas.errors import ItemError
 from schemas.ids import recording_id
@@ -28,10 +28,12 @@ OpenTokenizer = Callable[[TokenizeSpec], FrameEncoder]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Inputs that are processed and committed together. The id names exactly this work."""
+    """One attempt at inputs that are committed together, under an id that names this work."""
 
     unit_id: str
     sources: tuple[Source, ...]
+    epoch: int
+    """The manifest's when this attempt began; names of its files hold it."""
 
 
 @dataclass
@@ -48,7 +50,8 @@ class UnitResult:
     """What a worker tells the driver of a finished unit: files and figures, never audio or text."""
 
     unit_id: str
-    files: tuple[ManifestFile, ...]
+    epoch: int
+    files: tuple[DataFile, ...]
     clocks: Clocks
     num_inputs: int
     num_bytes: int
@@ -86,13 +89,15 @@ class Worker:
         """Fingerprint of the job's tokenizer, asked here so that the driver loads no weights."""
         return self._opened_tokenizer().fingerprint()
 
-    def hash_source(self, source: Source) -> str | None:
-        """recording_id of an input, or None if it cannot be read (its own sweep will say why)."""
+    def hash_source(self, source: Source) -> ItemState:
+        """The input with its recording_id, or failed if it cannot be read."""
+        item = ItemState(source)
         try:
             with fetched(source) as path:
-                return recording_id(path)
-        except (ItemError, OSError):
-            return None
+                item.recording_id = recording_id(path)
+        except (ItemError, OSError) as error:
+            item.failure = Failure.of("fetch", error)
+        return item
 
     def begin(self, unit: Unit, labels: Sequence[str]) -> UnitState:
         """Fetches the inputs of a unit and takes them through its first station."""
@@ -128,10 +133,11 @@ class Worker:
         if not last_sweep:
             rows["sketches"] = sketch_rows(items)
         let_go_of_audio(items)
-        files = write_rows(self._out, state.unit.unit_id, rows)
+        files = write_rows(self._out, state.unit.unit_id, state.unit.epoch, rows)
         outcomes = [row["outcome"] for row in rows["recordings"]]
         return UnitResult(
             unit_id=state.unit.unit_id,
+            epoch=state.unit.epoch,
             files=tuple(files),
             clocks=state.clocks,
             num_inputs=len(items),
@@ -156,7 +162,7 @@ class Worker:
         current: ItemState | None = None
         for row in rows:
             if current is None or current.source.source_id != row.source.source_id:
-                unit = Unit(row.recording_id, (row.source,))
+                unit = Unit(row.recording_id, (row.source,), epoch=0)
                 state = self.begin(unit, audio_stages)
                 add_clocks(clocks, state.clocks)
                 current = state.items[0]
@@ -191,10 +197,10 @@ class Worker:
         return self.encode(self.cut(rows))
 
     def write(
-        self, plan: ShardPlan, *parts_then_fingerprint: Any
-    ) -> tuple[WrittenFile, list[int], Clocks]:
+        self, plan: ShardPlan, *parts_then_fingerprint_and_epoch: Any
+    ) -> tuple[DataFile, list[int], Clocks]:
         """Writes a shard from the codes of its chunks; gives the file and each row's frames."""
-        *parts, fingerprint = parts_then_fingerprint
+        *parts, fingerprint, epoch = parts_then_fingerprint_and_epoch
         spec = self._tokenize_spec()
         codes: list[Codes] = []
         clocks: Clocks = {}
@@ -204,7 +210,8 @@ class Worker:
         file = write_shard(
             plan,
             codes,
-            self._out / "shards",
+            self._out,
+            epoch=epoch,
             fingerprint=fingerprint,
             num_codebooks=spec.num_codebooks,
             rows_per_group=spec.rows_per_group,

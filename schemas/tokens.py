@@ -7,12 +7,12 @@ from schemas.column import TABLE_KEY, VERSION_KEY, Column, Table
 TOKENS = Table(
     name="tokens",
     doc="One row per tokenized segment: which row of which shard holds its codes.",
-    version=1,
+    version=2,
     key=("segment_id",),
     columns=(
         Column("segment_id", pa.string(), "the segment", False),
         Column("recording_id", pa.string(), "the recording it was cut from", False),
-        Column("shard", pa.string(), "file name under OUT/shards", False),
+        Column("shard", pa.string(), "the shard; table `shards` names its file", False),
         Column("shard_row", pa.int64(), "row in that file, from 0", False),
         Column("num_frames", pa.int64(), "codec frames of 1/25 s", False),
         Column(

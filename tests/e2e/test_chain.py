@@ -98,13 +98,14 @@ def test_measurements_follow_the_audio(finished: Path) -> None:
 def test_from_a_code_back_to_the_second_of_the_source_is_one_join(finished: Path) -> None:
     with duckdb.connect(str(finished / "catalog.duckdb"), read_only=True) as db:
         rows = db.execute(
-            "SELECT t.shard, t.shard_row, t.num_frames, s.start_sample / s.sample_rate_hz, "
+            "SELECT h.file, t.shard_row, t.num_frames, s.start_sample / s.sample_rate_hz, "
             "s.duration_s, r.uri, s.segment_id FROM tokens t JOIN segments s USING (segment_id) "
-            "JOIN recordings r USING (source_id)"
+            "JOIN recordings r USING (source_id) JOIN shards h USING (shard)"
         ).fetchall()
     assert rows
-    for shard, shard_row, num_frames, start_s, duration_s, uri, segment_id in rows:
-        with pq.ParquetFile(finished / "shards" / shard, page_checksum_verification=True) as file:
+    for file_name, shard_row, num_frames, start_s, duration_s, uri, segment_id in rows:
+        path = finished / "shards" / file_name
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             row = file.read().slice(shard_row, 1).to_pylist()[0]
             assert b'"trained":true' in file.schema_arrow.metadata[FINGERPRINT_KEY]
         assert row["segment_id"] == segment_id

@@ -7,7 +7,8 @@ import duckdb
 import pytest
 
 from pipeline.catalog import write_catalog
-from pipeline.manifest import Manifest
+from pipeline.commit import Outcome
+from pipeline.manifest import Manifest, write_rows
 from pipeline.query import query
 from schemas.errors import OutputError, SpecError
 from schemas.manifest import TABLES
@@ -30,9 +31,9 @@ def test_nobody_sees_rows_before_their_commit_and_everybody_sees_all_after_it(
     tmp_path: Path,
 ) -> None:
     manifest = Manifest.create(tmp_path)
-    files = manifest.write("u1", unit_rows(1))
+    files = write_rows(tmp_path, "u1", 0, unit_rows(1))
     assert manifest.table("recordings").num_rows == 0
-    assert manifest.commit("u1", files)
+    assert manifest.commit("u1", files, 0) is Outcome.COMMITTED
     reader = Manifest(tmp_path)
     assert reader.table("recordings").num_rows == 1
     assert reader.table("turns").num_rows == 2
@@ -40,17 +41,17 @@ def test_nobody_sees_rows_before_their_commit_and_everybody_sees_all_after_it(
 
 def test_a_second_or_late_commit_of_a_unit_changes_nothing(tmp_path: Path) -> None:
     first, second = Manifest.create(tmp_path), Manifest.create(tmp_path)
-    assert first.commit("u1", first.write("u1", unit_rows(1)))
-    assert not second.commit("u1", second.write("u1", unit_rows(1)))
+    assert first.commit_rows("u1", unit_rows(1)) is Outcome.COMMITTED
+    assert second.commit_rows("u1", unit_rows(1)) is Outcome.ALREADY
     assert Manifest(tmp_path).table("recordings").num_rows == 1
 
 
 def test_stray_and_torn_files_are_no_rows(tmp_path: Path) -> None:
     manifest = Manifest.create(tmp_path)
-    manifest.commit("u1", manifest.write("u1", unit_rows(1)))
+    manifest.commit_rows("u1", unit_rows(1))
     folder = manifest.folder / "table=recordings"
     (folder / "stray.parquet").write_bytes(b"PAR1 torn")
-    manifest.write("u2", unit_rows(2))
+    write_rows(tmp_path, "u2", 0, unit_rows(2))
     assert manifest.table("recordings")["uri"].to_pylist() == ["1.wav"]
     with manifest.connect() as db:
         assert db.execute("SELECT count(*) FROM recordings").fetchone() == (1,)
@@ -58,12 +59,12 @@ def test_stray_and_torn_files_are_no_rows(tmp_path: Path) -> None:
 
 def test_a_damaged_committed_file_is_named(tmp_path: Path) -> None:
     manifest = Manifest.create(tmp_path)
-    manifest.commit("u1", manifest.write("u1", unit_rows(1)))
+    manifest.commit_rows("u1", unit_rows(1))
     path = manifest.files("recordings")[0]
     data = bytearray(path.read_bytes())
     data[20] ^= 0x10
     path.write_bytes(bytes(data))
-    with pytest.raises(OutputError, match=r"u1\.parquet is committed but cannot be read"):
+    with pytest.raises(OutputError, match=r"u1-0-.*\.parquet is committed but cannot be read"):
         manifest.table("recordings")
 
 
@@ -96,7 +97,7 @@ def test_a_folder_that_is_no_output_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     manifest = Manifest.create(tmp_path / "out")
-    manifest.commit("u1", manifest.write("u1", unit_rows(1)))
+    manifest.commit_rows("u1", unit_rows(1))
     return tmp_path / "out"
 
 

@@ -88,14 +88,21 @@ def test_two_runs_never_work_on_one_output(tmp_path: Path) -> None:
     assert status_of(tmp_path / "out").done == 1
 
 
-def test_a_run_that_was_killed_while_it_began_is_no_dead_end(tmp_path: Path) -> None:
-    inputs = write_words(tmp_path / "in", {"a": "good"})
-    run_job(toy_job(inputs, tmp_path / "out"), Silent())
-    (tmp_path / "out" / "job.json").unlink()
-    (tmp_path / "out" / ".inputs.parquet.123.part").write_text("torn")
-    run_job(toy_job(inputs, tmp_path / "out"), Silent())
-    status = status_of(tmp_path / "out")
-    assert (status.done, status.runs) == (1, 1)
+def test_a_run_that_was_killed_while_it_began_or_started_over_is_no_dead_end(
+    tmp_path: Path,
+) -> None:
+    inputs, out = write_words(tmp_path / "in", {"a": "good"}), tmp_path / "out"
+    out.mkdir()
+    Manifest.create(out)
+    (out / "inputs-0-0123456789ab.parquet").write_text("of another listing")
+    (out / ".inputs.123.part").write_text("torn")
+    run_job(toy_job(inputs, out), Silent())
+    assert (status_of(out).done, status_of(out).runs) == (1, 1)
+    (out / "job.json").unlink()
+    with pytest.raises(OutputError, match=r"holds tables but no job\.json.*--fresh"):
+        run_job(toy_job(inputs, out), Silent())
+    run_job(toy_job(inputs, out), Silent(), fresh=True)
+    assert (status_of(out).done, status_of(out).runs) == (1, 1)
 
 
 def test_audio_crosses_between_workers_only_where_the_resource_changes(tmp_path: Path) -> None:

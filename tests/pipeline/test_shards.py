@@ -39,14 +39,15 @@ def test_codes_come_back_from_a_shard_as_they_went_in(tmp_path: Path) -> None:
     rows = tuple(make_row(0, index) for index in range(5))
     codes = [random_codes(n, rng) for n in (1, 40, 3, 250, 7)]
     file = write_shard(
-        ShardPlan("shard-0.parquet", rows),
+        ShardPlan("shard-0", rows),
         codes,
         tmp_path,
+        epoch=0,
         fingerprint='{"weights":"x"}',
         num_codebooks=8,
         rows_per_group=2,
     )
-    with pq.ParquetFile(file.path, page_checksum_verification=True) as shard:
+    with pq.ParquetFile(tmp_path / file.name, page_checksum_verification=True) as shard:
         table = shard.read()
         assert shard.metadata.num_row_groups == 3
         assert shard.schema_arrow.metadata[FINGERPRINT_KEY] == b'{"weights":"x"}'
@@ -61,9 +62,10 @@ def test_random_codes_take_close_to_their_entropy_on_disk(tmp_path: Path) -> Non
     rows = tuple(make_row(0, index) for index in range(400))
     codes = [random_codes(200, rng) for _ in rows]
     file = write_shard(
-        ShardPlan("s.parquet", rows),
+        ShardPlan("s", rows),
         codes,
         tmp_path,
+        epoch=0,
         fingerprint="x",
         num_codebooks=8,
         rows_per_group=400,
@@ -75,21 +77,23 @@ def test_a_flipped_bit_in_a_shard_is_seen(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     rows = tuple(make_row(0, index) for index in range(20))
     file = write_shard(
-        ShardPlan("s.parquet", rows),
+        ShardPlan("s", rows),
         [random_codes(100, rng) for _ in rows],
         tmp_path,
+        epoch=0,
         fingerprint="x",
         num_codebooks=8,
         rows_per_group=20,
     )
-    clean = file.path.read_bytes()
+    path = tmp_path / file.name
+    clean = path.read_bytes()
     for offset in range(200, len(clean) // 2, len(clean) // 20):
         damaged = bytearray(clean)
         damaged[offset] ^= 0x04
-        file.path.write_bytes(bytes(damaged))
+        path.write_bytes(bytes(damaged))
         with (
             pytest.raises(OSError),  # noqa: PT011  (pyarrow words it by codec)
-            pq.ParquetFile(file.path, page_checksum_verification=True) as shard,
+            pq.ParquetFile(path, page_checksum_verification=True) as shard,
         ):
             shard.read()
 

@@ -1,0 +1,150 @@
+"""Entries of a Delta log as bytes: one JSON action a line, under a checksum of their own.
+
+An entry is written whole here and not through `deltalake`, which syncs nothing, cannot carry a
+file's hash and lets two creators of a table make two first entries (README.md has the figures).
+What stands in it is plain Delta: any reader of that format reads the tables.
+"""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deltalake import Schema
+
+from pipeline.store import DataFile
+from schemas.errors import OutputError
+
+PARTITION = "table"
+TABLE_FOLDER = "manifest"
+"""The Delta table's folder under the store's root; names in an entry are relative to it."""
+EPOCH_ID = "audiomill-epoch"
+"""Application id whose version is the epoch; every other one is a unit's."""
+_OURS = "audiomill"
+_PREFIX = f"{TABLE_FOLDER}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an entry says; several put together, as a checkpoint does, say it of all of them."""
+
+    units: frozenset[str]
+    epoch: int | None
+    files: tuple[DataFile, ...]
+
+
+def entry_name(number: int) -> str:
+    return f"{number:020}.json"
+
+
+def number_of(name: str) -> int | None:
+    """The number of the entry that a file of the log holds; None for any other file."""
+    stem, ending = name[:20], name[20:]
+    return int(stem) if ending == ".json" and stem.isdecimal() else None
+
+
+def first_entry(schema: Schema, name: str) -> bytes:
+    """The entry that makes an empty table, partitioned by `PARTITION`."""
+    metadata = {
+        "id": str(uuid.uuid4()),
+        "name": name,
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema.to_json(),
+        "partitionColumns": [PARTITION],
+        "createdTime": _now_ms(),
+        # The entries are the truth and stay; a checkpoint is a copy that saves time.
+        "configuration": {"delta.enableExpiredLogCleanup": "false"},
+    }
+    protocol = {"minReaderVersion": 1, "minWriterVersion": 2}
+    return _to_bytes("CREATE TABLE", [{"protocol": protocol}, {"metaData": metadata}])
+
+
+def unit_entry(unit: str, files: Sequence[DataFile], epoch: int) -> bytes:
+    """The entry that makes a unit's files exist.
+
+    Files outside the table's folder (shards) are no rows of it: the first file inside carries them
+    as a tag, so there must be one. Files without rows are left out.
+    """
+    inside = [f for f in files if f.name.startswith(_PREFIX) and f.num_rows]
+    outside = [f for f in files if not f.name.startswith(_PREFIX)]
+    if outside and not inside:
+        raise ValueError(f"unit {unit}: {outside[0].name} needs a row in a table that tells of it")
+    actions: list[dict[str, Any]] = [
+        _add(file, outside if index == 0 else []) for index, file in enumerate(inside)
+    ]
+    actions += [{"txn": {"appId": unit, "version": 1}}]
+    actions += [{"txn": {"appId": EPOCH_ID, "version": epoch}}]
+    return _to_bytes("WRITE", actions)
+
+
+def read_entry(where: str, data: bytes) -> Entry:
+    """What an entry says; raises `OutputError` if a byte of it is not as it was written."""
+    head, _, rest = data.partition(b"\n")
+    try:
+        said = json.loads(head)["commitInfo"][_OURS]["sha256"]
+        if said != hashlib.sha256(rest).hexdigest():
+            raise ValueError("its checksum disagrees")
+        actions = [json.loads(line) for line in rest.splitlines()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{where}: the entry is damaged or another program wrote it ({error!r}); restore it "
+            "from a backup, or run the job into a new output"
+        ) from error
+    return entry_of(actions)
+
+
+def entry_of(actions: Iterable[Mapping[str, Any]]) -> Entry:
+    """What Delta actions say, from an entry or from a checkpoint's rows."""
+    units, files, epoch = set(), [], None
+    for action in actions:
+        if txn := action.get("txn"):
+            if txn["appId"] == EPOCH_ID:
+                epoch = int(txn["version"])
+            else:
+                units.add(str(txn["appId"]))
+        if add := action.get("add"):
+            tags = dict(add["tags"])
+            num_rows = json.loads(add["stats"])["numRecords"]
+            files.append(DataFile(_PREFIX + add["path"], num_rows, add["size"], tags["sha256"]))
+            files += [DataFile(*values) for values in json.loads(tags.get("outside", "[]"))]
+    return Entry(frozenset(units), epoch, tuple(files))
+
+
+def _add(file: DataFile, outside: Sequence[DataFile]) -> dict[str, Any]:
+    path = file.name.removeprefix(_PREFIX)
+    folder = path.partition("/")[0]
+    tags = {"sha256": file.sha256}
+    if outside:
+        listed = [[f.name, f.num_rows, f.size_bytes, f.sha256] for f in outside]
+        tags["outside"] = json.dumps(listed)
+    return {
+        "add": {
+            "path": path,
+            "partitionValues": {PARTITION: folder.removeprefix(f"{PARTITION}=")},
+            "size": file.size_bytes,
+            "modificationTime": _now_ms(),
+            "dataChange": True,
+            "stats": json.dumps({"numRecords": file.num_rows}),
+            "tags": tags,
+        }
+    }
+
+
+def _to_bytes(operation: str, actions: Sequence[Mapping[str, Any]]) -> bytes:
+    rest = "".join(json.dumps(action) + "\n" for action in actions).encode()
+    info = {
+        "timestamp": _now_ms(),
+        "operation": operation,
+        "operationParameters": {"mode": "Append"} if operation == "WRITE" else {},
+        "engineInfo": _OURS,
+        _OURS: {"sha256": hashlib.sha256(rest).hexdigest()},
+    }
+    return json.dumps({"commitInfo": info}).encode() + b"\n" + rest
+
+
+def _now_ms() -> int:
+    """For people who look into the log; nothing is decided by it."""
+    return int(time.time() * 1000)
