@@ -93,7 +93,7 @@ def plan_job(job: Job, cluster: Cluster) -> Plan:
     listing = list_inputs(job.spec.inputs)
     pools = fit(job, cluster)
     output = find_output(job, listing)
-    pending: Sequence[Source] = output.pending() if output else listing.sources
+    pending: Sequence[Source] = output.pending(job) if output else listing.sources
     hours, probed = _audio_hours(pending)
     sizes = pool_sizes(pools)
     stages = []

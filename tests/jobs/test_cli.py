@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from jobs.cli import main
-from pipeline.output import begin_output
+from pipeline.output import open_output
 from pipeline.run import run_job
 from schemas.job import RunSpec
 from tests.pipeline.toy_jobs import Silent, toy_job, write_words
@@ -104,7 +104,7 @@ def test_a_changed_spec_is_named_when_it_meets_the_output_of_the_old_one(
     from pipeline.inputs import list_inputs
 
     job = assemble_spec(spec_file(tmp_path), [])
-    begin_output(job, list_inputs(job.spec.inputs))
+    open_output(job, list_inputs(job.spec.inputs))
     assert main(["plan", str(tmp_path / "job.yaml"), "stages.normalize.target_lufs=-20"]) == 2
     said = capsys.readouterr().err
     assert "was begun by another job: stages.normalize changed" in said
