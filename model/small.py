@@ -19,6 +19,17 @@ def small_special_tokens() -> SpecialTokens:
     return SpecialTokens.from_mapping(ids)
 
 
+def tiny_spec() -> ModelSpec:
+    """About 0.5 M parameters, most of them tables, with the same ids: for a try, and for tests."""
+    return _spec(
+        vocab_size=320,
+        context_groups=2048,
+        backbone=_stack(64, layers=2, heads=2, kv_heads=1, ffn=192),
+        patch_encoder=_stack(32, layers=1, heads=2, kv_heads=2, ffn=128, causal=False),
+        patch_decoder=_stack(32, layers=2, heads=2, kv_heads=2, ffn=128),
+    )
+
+
 def small_spec() -> ModelSpec:
     """About 1.5 M parameters; its audio ids fit the published tokenizer, its text ids are bytes."""
     return _spec(
@@ -39,6 +50,11 @@ def medium_spec() -> ModelSpec:
         patch_encoder=_stack(256, layers=4, heads=16, kv_heads=16, ffn=1024, causal=False),
         patch_decoder=_stack(256, layers=8, heads=16, kv_heads=16, ffn=1024),
     )
+
+
+def tiny_model(seed: int = 0) -> MiMoAudio:
+    """As `small_model`, of `tiny_spec`."""
+    return untrained_model(tiny_spec(), seed)
 
 
 def small_model(seed: int = 0) -> MiMoAudio:

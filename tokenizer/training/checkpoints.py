@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import distributed, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from schemas.errors import TrainingError
@@ -72,7 +73,7 @@ class Checkpoints:
         try:
             with _alone_quietly() as no_dist:
                 dcp.load(state, checkpoint_id=path, no_dist=no_dist)
-        except Exception as error:
+        except (Exception, CheckpointException) as error:  # not an Exception in torch
             raise TrainingError(
                 f"{path} cannot be resumed from ({error}); remove this folder to go back to the "
                 "checkpoint before it"
