@@ -50,33 +50,35 @@ def test_a_folder_goes_to_codes_and_back_under_its_own_names(
 def test_a_row_of_a_shard_decodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tokenizer = open_tokenizer(TokenizeSpec())
     codes = tokenizer.encode_numpy([tone(s) for s in (0.5, 1.0, 2.0)], 8)
-    plan = ShardPlan("shard.parquet", tuple(make_row(0, index) for index in range(3)))
-    write_shard(
+    plan = ShardPlan("shard", tuple(make_row(0, index) for index in range(3)))
+    shard = write_shard(
         plan,
         codes,
         tmp_path,
+        epoch=0,
         fingerprint=tokenizer.fingerprint(),
         num_codebooks=8,
         rows_per_group=2,
     )
     for row, expected in enumerate(codes):
         target = tmp_path / f"{row}.wav"
-        assert (
-            main(["tokenizer", "decode", f"{tmp_path}/shard.parquet:{row}", "-o", str(target)]) == 0
-        )
+        source = f"{tmp_path}/{shard.name}:{row}"
+        assert main(["tokenizer", "decode", source, "-o", str(target)]) == 0
         assert num_samples(target) == len(expected) * 960
     capsys.readouterr()
-    assert main(["tokenizer", "decode", f"{tmp_path}/shard.parquet:3", "-o", str(tmp_path)]) == 2
+    assert main(["tokenizer", "decode", f"{tmp_path}/{shard.name}:3", "-o", str(tmp_path)]) == 2
     assert "has rows 0 to 2, found row 3" in capsys.readouterr().err
 
 
 def test_codes_of_another_tokenizer_and_files_without_codes_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = ShardPlan("shard.parquet", (make_row(0, 0),))
+    plan = ShardPlan("shard", (make_row(0, 0),))
     codes = [np.zeros((3, 8), np.uint16)]
-    write_shard(plan, codes, tmp_path, fingerprint="other", num_codebooks=8, rows_per_group=2)
-    assert main(["tokenizer", "decode", f"{tmp_path}/shard.parquet:0", "-o", str(tmp_path)]) == 2
+    shard = write_shard(
+        plan, codes, tmp_path, epoch=0, fingerprint="other", num_codebooks=8, rows_per_group=2
+    )
+    assert main(["tokenizer", "decode", f"{tmp_path}/{shard.name}:0", "-o", str(tmp_path)]) == 2
     assert "made by another tokenizer (other)" in capsys.readouterr().err
     (tmp_path / "x.codes.safetensors").write_text("no codes")
     source = str(tmp_path / "x.codes.safetensors")
