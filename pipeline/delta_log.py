@@ -25,6 +25,8 @@ EPOCH_ID = "audiomill-epoch"
 """Application id whose version is the epoch; every other one is a unit's."""
 _OURS = "audiomill"
 _PREFIX = f"{TABLE_FOLDER}/"
+_NO_CHECKSUM = b"0" * 64
+"""Stands where the checksum goes while the checksum is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,12 @@ def unit_entry(unit: str, files: Sequence[DataFile], epoch: int) -> bytes:
 
 def read_entry(where: str, data: bytes) -> Entry:
     """What an entry says; raises `OutputError` if a byte of it is not as it was written."""
-    head, _, rest = data.partition(b"\n")
     try:
-        said = json.loads(head)["commitInfo"][_OURS]["sha256"]
-        if said != hashlib.sha256(rest).hexdigest():
+        head, *actions = [json.loads(line) for line in data.splitlines()]
+        said = head["commitInfo"][_OURS]["sha256"]
+        if said != _checksum(data.replace(said.encode(), _NO_CHECKSUM, 1)):
             raise ValueError("its checksum disagrees")
-        actions = [json.loads(line) for line in rest.splitlines()]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{where}: the entry is damaged or another program wrote it ({error!r}); restore it "
             "from a backup, or run the job into a new output"
@@ -134,15 +135,20 @@ def _add(file: DataFile, outside: Sequence[DataFile]) -> dict[str, Any]:
 
 
 def _to_bytes(operation: str, actions: Sequence[Mapping[str, Any]]) -> bytes:
-    rest = "".join(json.dumps(action) + "\n" for action in actions).encode()
     info = {
         "timestamp": _now_ms(),
         "operation": operation,
         "operationParameters": {"mode": "Append"} if operation == "WRITE" else {},
         "engineInfo": _OURS,
-        _OURS: {"sha256": hashlib.sha256(rest).hexdigest()},
+        _OURS: {"sha256": _NO_CHECKSUM.decode()},
     }
-    return json.dumps({"commitInfo": info}).encode() + b"\n" + rest
+    lines = [json.dumps(action) + "\n" for action in ({"commitInfo": info}, *actions)]
+    data = "".join(lines).encode()
+    return data.replace(_NO_CHECKSUM, _checksum(data).encode(), 1)
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _now_ms() -> int:

@@ -15,7 +15,7 @@ from pipeline.store import DataFile, UnknownOutcomeError
 from schemas.errors import StorageError
 
 PART_ENDING = ".part"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 _NOT_MADE = _NO_ROOM | _FORBIDDEN | _NO_LINKS | {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -149,7 +149,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     """What went wrong with our own storage, and what mends it."""
     said = error.strerror or str(error)
     if error.errno in _NO_ROOM:
-        mend = "the disk is full or its quota is used up: make room"
+        mend = "the disk is full, or a quota or limit is used up: make room"
     elif error.errno in _FORBIDDEN:
         mend = "it may not be written: check owner, mode and mount options"
     elif error.errno in _NO_LINKS:
