@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.errors import ModelError
+from schemas.errors import ModelError, SpecError
+from schemas.strict_yaml import MAX_BYTES, parse_mapping
 
 OWN_FILE = Path(__file__).with_suffix(".yaml")
 FOLDER_FILE = "templates.json"
@@ -75,11 +75,9 @@ def _drawn(lines: tuple[str, ...], seed: int) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with path.open("rb") as file:
+            return parse_mapping(file.read(MAX_BYTES + 1))
+    except (OSError, SpecError) as error:
         raise ModelError(
-            f"{path}: neither YAML nor JSON ({' '.join(str(error).split())}); mend the file"
+            f"{path}: neither YAML nor JSON as {OWN_FILE.name} is ({error}); mend the file"
         ) from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no mapping of names to lines; see {OWN_FILE.name}")
-    return content

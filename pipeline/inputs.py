@@ -1,5 +1,6 @@
 """Lists the inputs of a job and fetches one when its turn comes."""
 
+import errno
 import fnmatch
 import glob
 import os
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import ItemError, SpecError
+from pipeline.guarded_http import refusal_in
+from pipeline.remote_inputs import download, is_local, open_store, remote_source, words
+from pipeline.secret_words import secret_in_uri
+from schemas.errors import AudiomillError, ItemError, SpecError, StorageError
 from schemas.job import InputsSpec
 from schemas.source import Source
 
-ALLOWED_SCHEMES = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https", "memory"})
+LEADS_OUT = "a link out of inputs.uri"
+"""Stands as the etag of an input that is not to be opened."""
 
 # A URI is UTF-8 text, a POSIX file name is any bytes: a byte that is no UTF-8 is written \xff in
 # the URI. A backslash of the name that would then read as such an escape is written \x5c, so that
@@ -43,23 +47,26 @@ def list_inputs(spec: InputsSpec) -> Listing:
     A name that cannot be opened (a link to nothing, a loop of links) is an input like any other: it
     fails when its turn comes, and the job goes on.
     """
-    filesystem, root = _open_store(spec.uri)
-    try:
-        entries, left_alone = _found(filesystem, root, spec)
-    except SpecError:
-        raise
-    except (OSError, ImportError, ValueError) as error:
-        raise SpecError(f"inputs.uri: {spec.uri!r} cannot be listed: {error}") from error
+    if found_secret := secret_in_uri(spec.uri):
+        raise SpecError(f"inputs.uri: found {found_secret} in it, and URIs stand in every row")
+    filesystem, root = open_store(spec.uri)
     local = isinstance(filesystem, LocalFileSystem)
     base = Path.cwd()
-    sources = []
-    for path, info in sorted(entries.items()):
+    try:
+        entries, left_alone = _found(filesystem, root, spec)
+        chosen = sorted(entries.items())[: spec.limit]
         if local:
-            sources.append(Source(_shown(path, base), *_local_version(path)))
+            bounds = None if spec.follow_links else _bounds(root)
+            sources = [
+                Source(_shown(path, base), *_local_version(path, bounds)) for path, _ in chosen
+            ]
         else:
-            uri = filesystem.unstrip_protocol(path)
-            sources.append(Source(uri, int(info["size"] or 0), _etag(info)))
-    return Listing(tuple(sources[: spec.limit]), left_alone)
+            sources = [remote_source(filesystem, path, info) for path, info in chosen]
+    except AudiomillError:
+        raise
+    except Exception as error:  # each store's library has errors of its own
+        raise SpecError(f"inputs.uri: {spec.uri!r} cannot be listed: {words(error)}") from error
+    return Listing(tuple(sources), left_alone)
 
 
 @contextmanager
@@ -68,10 +75,16 @@ def fetched(source: Source) -> Iterator[Path]:
 
     Its path is UTF-8 text: a local file whose name is not comes as a link that lives for the block.
 
-    Raises `ItemError` UNREADABLE for what is no regular file, and CHANGED for a file that is not
-    the one that was listed.
+    Raises `ItemError`: UNREADABLE for what is no regular file or cannot be fetched, CHANGED for a
+    file that is not the one that was listed, FORBIDDEN_URI for what must not be opened.
     """
-    if _is_local(source.uri):
+    if is_local(source.uri):
+        if source.etag == LEADS_OUT:
+            raise ItemError(
+                "FORBIDDEN_URI",
+                f"{source.uri} is a link that leads out of the folder of the inputs; put the file "
+                "there, or set inputs.follow_links=true where all links can be trusted",
+            )
         local = _local_path(source.uri)
         _check_regular(local, source)
         if _is_text(local):
@@ -82,19 +95,23 @@ def fetched(source: Source) -> Iterator[Path]:
             (folder / "input").symlink_to(local)
             yield folder / "input"
         return
-    filesystem, path = _open_store(source.uri)
     with _temporary_folder() as folder:
         # The name is ours, not the URI's: a URI never becomes a local path.
         local = folder / "input"
         try:
-            info = filesystem.info(path)
-            if _etag(info) != source.etag:
-                raise ItemError(
-                    "CHANGED", f"{source.uri} changed since it was listed; run with --fresh"
-                )
-            filesystem.get_file(path, str(local))
-        except OSError as error:
-            raise ItemError("UNREADABLE", f"{source.uri} cannot be fetched: {error}") from error
+            download(source, local)
+        except AudiomillError:
+            raise
+        except Exception as error:  # each store's library has errors of its own
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(
+                    f"{folder} has no room for a copy of {source.uri}; free space, or name a "
+                    "larger folder in TMPDIR"
+                ) from error
+            raise ItemError(
+                "FORBIDDEN_URI" if refusal_in(error) else "UNREADABLE",
+                f"{source.uri} cannot be fetched: {words(error)}",
+            ) from error
         yield local
 
 
@@ -134,30 +151,6 @@ def _check_regular(path: Path, source: Source) -> None:
         )
 
 
-def _is_local(uri: str) -> bool:
-    # No scheme starts with a slash: '/data/a://b' is a path.
-    return uri.startswith(("/", "file://")) or "://" not in uri
-
-
-def _open_store(uri: str) -> tuple[Any, str]:
-    if _is_local(uri):
-        # Not through url_to_fs, which takes '::' in a name for a chain of filesystems. The slashes
-        # at the end go, '~' and the current folder come in front.
-        filesystem = LocalFileSystem()
-        return filesystem, filesystem._strip_protocol(uri)
-    scheme = uri.partition("://")[0]
-    if scheme not in ALLOWED_SCHEMES:
-        raise SpecError(
-            f"inputs.uri: the scheme {scheme!r} is not accepted "
-            f"(there are: {', '.join(sorted(ALLOWED_SCHEMES))})"
-        )
-    try:
-        filesystem, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
-        raise SpecError(f"inputs.uri: {uri!r} cannot be opened: {error}") from error
-    return filesystem, path
-
-
 def _found(filesystem: Any, root: str, spec: InputsSpec) -> tuple[dict[str, dict[str, Any]], int]:
     """Path to the store's facts of every input, never empty, and the number left alone."""
     if filesystem.isfile(root):
@@ -175,7 +168,7 @@ def _found(filesystem: Any, root: str, spec: InputsSpec) -> tuple[dict[str, dict
     if not glob.has_magic(spec.uri):
         raise SpecError(f"inputs.uri: there is nothing at {spec.uri!r} (looked at {root!r})")
     here = f"{os.getcwd()}/"
-    if _is_local(spec.uri) and not spec.uri.startswith(("/", "file:/")) and root.startswith(here):
+    if is_local(spec.uri) and not spec.uri.startswith(("/", "file:/")) and root.startswith(here):
         # The pattern is what the user wrote, not what the current folder happens to be called.
         root = glob.escape(here) + root.removeprefix(here)
     found = filesystem.glob(root, detail=True)
@@ -218,7 +211,14 @@ def _local_path(uri: str) -> Path:
     return Path.cwd() / path
 
 
-def _local_version(path: str) -> tuple[int, str]:
+def _bounds(root: str) -> str | None:
+    """Real path of the folder that links must not lead out of; None where a file was named."""
+    while glob.has_magic(root) and not os.path.isdir(root):
+        root = os.path.dirname(root)
+    return os.path.realpath(root) if os.path.isdir(root) else None
+
+
+def _local_version(path: str, bounds: str | None) -> tuple[int, str]:
     """Size in bytes and mtime in ns of what lies at `path`; 0 and '' for what cannot be followed.
 
     No file that is there has '' as its etag, so one that appears later counts as changed.
@@ -227,11 +227,8 @@ def _local_version(path: str) -> tuple[int, str]:
         found = os.stat(path)
     except OSError:
         return 0, ""
+    if bounds is not None and os.path.islink(path):
+        target = os.path.realpath(path)
+        if os.path.commonpath((target, bounds)) != bounds:
+            return 0, LEADS_OUT
     return found.st_size, str(found.st_mtime_ns)
-
-
-def _etag(info: dict[str, Any]) -> str:
-    for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified"):
-        if info.get(key):
-            return str(info[key]).strip('"')
-    return ""

@@ -4,57 +4,12 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.secret_words import refuse_secrets, without_secrets
 from schemas.errors import SpecError
 from schemas.job import SPEC_VERSION, JobSpec
-
-MAX_SPEC_BYTES = 1_000_000
-MAX_DEPTH = 12
-MAX_INTEGER_BITS = 64
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Plain data only: no aliases (they can be nested into gigabytes), no key said twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise SpecError(f"line {event.start_mark.line + 1}: YAML aliases are not accepted")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        # A tag can call anything a mapping ('!!map text'); YAML's own error says what is none.
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise SpecError(f"line {line}: a key here is a {key_node.id}, wanted one word")
-            if key_node.value in seen:
-                raise SpecError(f"line {line}: the key {_short(key_node.value)} stands here twice")
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        line = node.start_mark.line + 1
-        try:
-            value = super().construct_object(node, deep=deep)
-        except (SpecError, yaml.YAMLError):
-            raise
-        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
-            # YAML takes the value for a date or a number by its look or its tag, and then Python's
-            # own errors come through: '2024-13-45', '!!int abc', '!!bool maybe'.
-            kind = node.tag.rpartition(":")[2]
-            raise SpecError(
-                f"line {line}: {_short(node.value)} is no {kind}; text is written in quotes"
-            ) from error
-        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
-            raise SpecError(
-                f"line {line}: {_short(node.value)} is a whole number of more than "
-                f"{MAX_INTEGER_BITS} bits; text is written in quotes"
-            )
-        return value
+from schemas.strict_yaml import MAX_BYTES, parse_mapping, parse_yaml, shortened
 
 
 def load_job(path: Path, overrides: list[str] | None = None) -> JobSpec:
@@ -77,18 +32,16 @@ def load_job(path: Path, overrides: list[str] | None = None) -> JobSpec:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Top-level mapping of a YAML file; raises `SpecError`."""
+    """Top-level mapping of a YAML file without a secret in it; raises `SpecError`."""
     try:
-        if path.stat().st_size > MAX_SPEC_BYTES:
-            raise SpecError(f"is larger than {MAX_SPEC_BYTES} bytes, which no job spec is")
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise SpecError("there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot be read as text: {error}") from error
-    raw = _parsed(text)
-    if not isinstance(raw, dict):
-        raise SpecError(f"holds {type(raw).__name__}, wanted keys and values")
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}") from error
+    raw = parse_mapping(content)
+    refuse_secrets(raw)
     return raw
 
 
@@ -99,13 +52,15 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     """
     key_path, equals, text = override.partition("=")
     keys = key_path.split(".")
-    shown = f"override {_short(override)}"
+    shown = f"override {shortened(without_secrets(override))}"
     if not equals or not all(keys):
         raise SpecError(f"{shown} is not of the form key.path=value")
+    refuse_secrets(_nested(keys, None))  # before anything is said of the value
     try:
-        value = _parsed(text, levels_above=len(keys)) if text else None
+        value = parse_yaml(text, levels_above=len(keys)) if text else None
     except SpecError as error:
         raise SpecError(f"{shown}: {str(error).removeprefix('line 1: ')}") from error
+    refuse_secrets(_nested(keys, value))
     here = raw
     for key in keys[:-1]:
         below = here.setdefault(key, {})
@@ -117,12 +72,21 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     here[keys[-1]] = value
 
 
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    nested = {keys[-1]: value}
+    for key in reversed(keys[:-1]):
+        nested = {key: nested}
+    return nested
+
+
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """The first mistake that pydantic found, as `where: found, wanted`; then how many more."""
     first, *more = error.errors(include_url=False)
     location = [str(part) for part in first["loc"]]
     where = ".".join([prefix, *location] if prefix else location) or "spec"
-    found = _short(first.get("input"))
+    found = shortened(first.get("input"))
+    if location and location[-1].endswith("_env"):
+        found = "another text"  # the key itself, by mistake
     kind = first["type"]
     if kind == "extra_forbidden":
         known = _fields_at(model, location[:-1])
@@ -134,11 +98,6 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         text = f"{message[0].lower()}{message[1:]}, found {found}{_unit_hint(location)}"
     rest = f" (and {len(more)} more)" if more else ""
     return f"{where}: {text}{rest}"
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 _UNITS = {
@@ -180,25 +139,3 @@ def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
             return []
         model = below
     return list(model.model_fields)
-
-
-def _parsed(text: str, levels_above: int = 0) -> Any:
-    """What the YAML says, for a spec and for an override alike; raises `SpecError`."""
-    try:
-        value = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader, made stricter
-        too_deep = levels_above + _depth(value) > MAX_DEPTH
-    except yaml.YAMLError as error:
-        raise SpecError(f"is no YAML: {' '.join(str(error).split())}") from error
-    except RecursionError:
-        too_deep = True
-    if too_deep:
-        raise SpecError(f"is nested deeper than {MAX_DEPTH} levels")
-    return value
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max((_depth(v) for v in value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max((_depth(v) for v in value), default=0)
-    return 0

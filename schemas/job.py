@@ -32,6 +32,8 @@ class InputsSpec(SpecModel):
     """Patterns under a folder that are left alone although they match `include`."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many inputs, the first by name; for a try."""
+    follow_links: bool = False
+    """Read what links lead to outside of `uri` too; else such an input fails with FORBIDDEN_URI."""
 
 
 class RunSpec(SpecModel):

@@ -43,8 +43,8 @@ class EndpointSpec(StageSpec):
     """For example http://127.0.0.1:8000/v1; no user, password or query in it."""
     model: str = Field(min_length=1)
     """As the server names it; part of every row's engine."""
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """NAME of the environment variable that holds the key; null: no key is sent."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    """NAME of the environment variable that holds the key, in capitals; null: no key is sent."""
     cache_dir: str | None = None
     """Folder for answers by content; null: they are kept in memory alone."""
     timeout_s: float = Field(default=60.0, gt=0, le=3600)

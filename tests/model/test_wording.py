@@ -38,7 +38,7 @@ def test_a_folder_may_bring_its_own_list(tmp_path: Path) -> None:
         ('{"asr_en": []}', r"templates\.json: asr_en: "),
         ('{"asr_en": [""]}', r"templates\.json: asr_en\.0: "),
         ('{"voice": 3}', r"templates\.json: voice: "),
-        ("[1]", "holds no mapping"),
+        ("[1]", "holds list, wanted keys"),
         ("{", "neither YAML nor JSON"),
     ],
 )
