@@ -2,31 +2,19 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from pydantic import ValidationError
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    track,
-)
+from rich.progress import track
 from torch import distributed
 
 from jobs.audio_files import AudioReader
 from jobs.tokenizer_command import relative_name
+from jobs.training_run import check_device, load_spec, processes, training_progress
 from pipeline.inputs import list_inputs
-from pipeline.spec_file import apply_override, explain, read_yaml
 from schemas.codes import Waveform
-from schemas.errors import EngineMissingError, ItemError, SpecError, TrainingError
+from schemas.errors import ItemError, SpecError, TrainingError
 from schemas.job import InputsSpec
 from schemas.source import Source
 from tokenizer.spec import TokenizerSpec
@@ -39,16 +27,8 @@ _MAX_BACKGROUND_S = 60
 
 
 def load_train_spec(path: Path, overrides: list[str] | None = None) -> TrainSpec:
-    """The spec in `path` with `key.path=value` overrides; raises `SpecError` with one line."""
-    try:
-        raw = read_yaml(path)
-        for override in overrides or []:
-            apply_override(raw, override)
-        return TrainSpec.model_validate(raw)
-    except ValidationError as error:
-        raise SpecError(f"{path}: {explain(error, TrainSpec)}") from error
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from error
+    """The spec in `path` with overrides; raises `SpecError` with one line."""
+    return load_spec(path, overrides, TrainSpec)
 
 
 def train(path: Path, overrides: list[str] | None = None) -> Path:
@@ -57,8 +37,8 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
     Under `torchrun` every process takes its share of each step's clips.
     """
     spec = load_train_spec(path, overrides)
-    _check_device(spec)
-    with _processes(spec) as rank:
+    check_device(spec.run.device)
+    with processes(spec.run.device) as rank:
         folder = Path(spec.output) / "clips"
         if rank == 0:
             bring_clips(spec, folder)
@@ -68,7 +48,7 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
         if rank == 0:
             _say_what_is_there(store)
         trainer = Trainer(spec, store, read_backgrounds(spec))
-        with _progress(rank) as progress:
+        with training_progress(rank) as progress:
             task = progress.add_task("training", total=trainer.total_steps, loss="")
 
             def tell(done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -145,13 +125,6 @@ def read_backgrounds(spec: TrainSpec) -> Backgrounds:
     return Backgrounds(clips=tuple(clips))
 
 
-def _check_device(spec: TrainSpec) -> None:
-    if spec.run.device == "cuda" and not torch.cuda.is_available():
-        raise EngineMissingError(
-            "run.device is cuda, and torch finds none here; put run.device=cpu on the command line"
-        )
-
-
 def _transcript(uri: str) -> str | None:
     path = Path(uri).with_suffix(".txt")
     try:
@@ -173,32 +146,3 @@ def _say_what_is_there(store: ClipStore) -> None:
         print(f"  {row.outcome}: {row.name}: {row.reason}")
     if len(left_out) > 5:
         print(f"  and {len(left_out) - 5} more in clips/clips.parquet")
-
-
-def _progress(rank: int) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-        disable=rank != 0,
-    )
-
-
-@contextmanager
-def _processes(spec: TrainSpec) -> Iterator[int]:
-    """This process's rank; joins the others where `torchrun` started several."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield 0
-        return
-    if spec.run.device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # The others wait while the first reads all audio.
-    backend = "nccl" if spec.run.device == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=timedelta(hours=12))
-    try:
-        yield distributed.get_rank()
-    finally:
-        distributed.destroy_process_group()
