@@ -24,7 +24,8 @@ ERROR_CLASSES = {
     "FORBIDDEN_URI": "the URI's scheme or root is not allowed",
     "ENGINE_ERROR": "an engine failed on this item",
     "ENDPOINT_ERROR": "a remote endpoint failed or answered out of schema",
-    "CRASH": "the worker died on this item",
+    "CRASH": "the worker or the decoder died on this item",
+    "OOM_ITEM": "the item took more memory than its limit",
     "TIMEOUT": "the item took longer than its limit",
     "UNEXPECTED": "an exception that nobody foresaw; see traceback",
 }

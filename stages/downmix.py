@@ -38,7 +38,7 @@ def to_float(samples: npt.NDArray[np.generic], num_channels: int) -> Channels:
 
 @dataclass
 class MonoMix:
-    """A mono mix that grows chunk by chunk, with what is needed to judge it afterwards.
+    """Mixes to mono chunk by chunk, and keeps what is needed to judge the mix afterwards.
 
     With `only_channel` it takes that channel instead of the mean. `num_nonfinite` counts moments at
     which some channel held no number, `num_lost` those at which none held one.
@@ -51,13 +51,12 @@ class MonoMix:
     num_lost: int = 0
     channel_energy: npt.NDArray[np.float64] = field(init=False)
     mix_energy: float = 0.0
-    _chunks: list[Waveform] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.channel_energy = np.zeros(self.num_channels)
 
-    def add(self, channels: Channels) -> None:
-        """Takes a chunk; samples that are NaN, infinite or absurdly large become 0 and count."""
+    def add(self, channels: Channels) -> Waveform:
+        """Mono samples of a chunk; what is NaN, infinite or absurdly large becomes 0 and counts."""
         # One reduction instead of a mask: the peak is NaN or too large if any sample is.
         peak = max(float(channels.max()), -float(channels.min()))
         if not peak <= LARGEST_SAMPLE:
@@ -74,8 +73,8 @@ class MonoMix:
             else:
                 mono = channels[self.only_channel]
             self.mix_energy += float(np.einsum("n,n->", mono, mono, dtype=np.float64))
-        self._chunks.append(np.ascontiguousarray(mono))
         self.num_samples += mono.shape[0]
+        return mono
 
     def better_channel(self) -> int | None:
         """The loudest channel, where the mean of them all cancels itself out; else None."""
@@ -86,23 +85,16 @@ class MonoMix:
             return None
         return int(self.channel_energy.argmax())
 
-    def finish(self) -> tuple[Waveform, str]:
-        """The mono samples, and how they were made: `mono`, `mean` or `channel:N`.
+    def judged(self) -> tuple[str, float]:
+        """How the samples were made (`mono`, `mean` or `channel:N`), and their missing gain.
 
-        Dead channels do not dilute the mean: it is taken over those that live.
+        Dead channels shall not dilute the mean: times the gain it is one over those that live.
         """
-        mono = np.empty(self.num_samples, np.float32)
-        end = self.num_samples
-        while self._chunks:  # chunk by chunk, so that an hour is not held twice
-            chunk = self._chunks.pop()
-            mono[end - chunk.shape[0] : end] = chunk
-            end -= chunk.shape[0]
         if self.num_channels == 1:
-            return mono, "mono"
+            return "mono", 1.0
         if self.only_channel is not None:
-            return mono, f"channel:{self.only_channel}"
+            return f"channel:{self.only_channel}", 1.0
         floor = self.channel_energy.max() * 10 ** (DEAD_BELOW_DB / 10)
         live = np.flatnonzero(self.channel_energy > floor)
-        if 0 < live.size < self.num_channels:
-            mono *= np.float32(self.num_channels / live.size)
-        return mono, f"channel:{live[0]}" if live.size == 1 else "mean"
+        gain = self.num_channels / live.size if live.size else 1.0
+        return f"channel:{live[0]}" if live.size == 1 else "mean", gain

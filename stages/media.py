@@ -5,7 +5,6 @@ script under the name of an MP3 makes it open other files: the protocol whitelis
 stop that, the format whitelist does.
 """
 
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 FORMATS = (
@@ -19,6 +18,9 @@ OPEN_OPTIONS = {
     "format_whitelist": ",".join(FORMATS),
     "protocol_whitelist": "file",
 }
+"""For a file by its path, under `file:`."""
+OPEN_FILE_OPTIONS = OPEN_OPTIONS | {"protocol_whitelist": "none"}
+"""For a file that is open already: FFmpeg has no cause to open anything."""
 
 _GUESSED = frozenset(
     {"aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "mpeg", "mpegts"}
@@ -63,10 +65,10 @@ _TEXT_BYTES = (
 )
 
 
-def first_bytes(path: Path) -> bytes:
+def first_bytes(file: BinaryIO) -> bytes:
     """Up to 512 bytes from the start of a file."""
-    with path.open("rb") as file:
-        return file.read(_SNIFF_BYTES)
+    file.seek(0)
+    return file.read(_SNIFF_BYTES)
 
 
 def foreign_kind(head: bytes) -> str | None:
@@ -113,38 +115,37 @@ def _is_text(head: bytes) -> bool:
     return True
 
 
-def states_length(container: str, path: Path) -> bool:
+def states_length(container: str, file: BinaryIO) -> bool:
     """Whether the file itself says how long it is, so that less audio than that means damage."""
     names = set(container.split(","))
     if names & _GUESSED:
         return False
     if "mp3" in names:
-        return _has_mp3_frame_count(path)
+        return _has_mp3_frame_count(file)
     return True
 
 
-def _has_mp3_frame_count(path: Path) -> bool:
+def _has_mp3_frame_count(file: BinaryIO) -> bool:
     """Whether an MP3 starts with a Xing, Info or VBRI frame; without one its length is a guess."""
-    with path.open("rb") as file:
-        head = file.read(10)
-        if head[:3] == b"ID3" and len(head) == 10:
-            size = 0
-            for byte in head[6:10]:  # four bytes of seven bits each
-                size = size << 7 | byte & 0x7F
-            file.seek(10 + size)
-        else:
-            file.seek(0)
-        frame = file.read(4096)
+    file.seek(0)
+    head = file.read(10)
+    if head[:3] == b"ID3" and len(head) == 10:
+        size = 0
+        for byte in head[6:10]:  # four bytes of seven bits each
+            size = size << 7 | byte & 0x7F
+        file.seek(10 + size)
+    else:
+        file.seek(0)
+    frame = file.read(4096)
     return any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
 
 
-def ends_inside_ogg_page(path: Path) -> bool:
+def ends_inside_ogg_page(file: BinaryIO) -> bool:
     """Whether an Ogg file stops before its last page does, which its time stamps cannot tell."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        tail_start = max(0, size - 2 * 65_307)  # 65,307 bytes is the longest page there can be
-        file.seek(tail_start)
-        tail = file.read()
+    size = file.seek(0, 2)
+    longest = 2 * 65_307  # twice the longest page there can be
+    file.seek(max(0, size - longest))
+    tail = file.read(longest)
     at = tail.rfind(b"OggS")
     if at < 0:
         return True
@@ -155,16 +156,15 @@ def ends_inside_ogg_page(path: Path) -> bool:
     return len(lacing) < num_segments or at + 27 + num_segments + sum(lacing) > len(tail)
 
 
-def promised_over_held(path: Path) -> float:
+def promised_over_held(file: BinaryIO) -> float:
     """How many times more sample data a WAV, W64 or CAF header promises than the file holds.
 
     1 where it holds all, where the header leaves the size open, and for other formats. FFmpeg cuts
     the length of these to what is there, so without this they never look truncated.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        start, promised = _sample_data(file, size)
+    size = file.seek(0, 2)
+    file.seek(0)
+    start, promised = _sample_data(file, size)
     held = size - start
     return promised / held if promised > held > 0 else 1.0
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,16 @@ RATE_HZ = 16_000
 TONE = sine(4, RATE_HZ)
 
 
-def decode(path: Path, **spec: Any) -> dict[str, Any]:
+@cache
+def stage_with(**spec: Any) -> PyavDecode:
+    """Kept, because each has a process of its own."""
     stage = PyavDecode(PyavDecode.Spec(**spec))
     stage.open()
-    verdict = stage.process(Recording("s", "r", str(path), {"path": str(path)}))
+    return stage
+
+
+def decode(path: Path, **spec: Any) -> dict[str, Any]:
+    verdict = stage_with(**spec).process(Recording("s", "r", str(path), {"path": str(path)}))
     assert isinstance(verdict, Keep)
     assert verdict.values.keys() == PyavDecode.writes
     return dict(verdict.values)

@@ -85,7 +85,7 @@ def test_a_lure_is_refused_and_leads_nowhere(
     sniffed: bool,
 ) -> None:
     if not sniffed:  # FFmpeg itself must refuse what the look at the first bytes lets through
-        monkeypatch.setattr("stages.decode.foreign_kind", lambda head: None)
+        monkeypatch.setattr("stages.decoding.input_file.foreign_kind", lambda head: None)
     path = tmp_path / f"lure.{ending}"
     port = listener.getsockname()[1]
     path.write_text(LURES[lure].format(folder=tmp_path, port=port))

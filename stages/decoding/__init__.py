@@ -1,0 +1,1 @@
+"""Bytes of strangers to samples: read in a process of its own, judged in this one."""
