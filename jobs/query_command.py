@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.query import query
+from pipeline.shown_text import clean
 from schemas.errors import SpecError
 
 FORMATS = ("table", "json", "csv", "parquet")
+_FORMULA = r"\A([=+\-@\t\r\n])"
+"""How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""
 
 
 def print_query(out: Path, sql: str, format: str) -> None:
@@ -27,7 +31,7 @@ def print_query(out: Path, sql: str, format: str) -> None:
     if format == "json":
         print(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False))
     elif format == "csv":
-        pa_csv.write_csv(_flat(rows), sys.stdout.buffer)
+        pa_csv.write_csv(as_cells(rows), sys.stdout.buffer)
     elif format == "parquet":
         sink = pa.BufferOutputStream()
         pq.write_table(rows, sink)
@@ -39,7 +43,7 @@ def print_query(out: Path, sql: str, format: str) -> None:
 def _print_table(rows: pa.Table) -> None:
     table = Table(show_edge=False, pad_edge=False)
     for name in rows.column_names:
-        table.add_column(name, overflow="fold")
+        table.add_column(clean(name), overflow="fold")
     for row in rows.to_pylist():
         table.add_row(*(_shown(value) for value in row.values()))
     # A pipe has no width of its own: lines are then as long as the rows are.
@@ -47,15 +51,35 @@ def _print_table(rows: pa.Table) -> None:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    # A transcript or a file name may hold what drives a terminal.
+    return "" if value is None else clean(str(value))
 
 
-def _flat(rows: pa.Table) -> pa.Table:
-    """CSV knows no lists: they are written as JSON."""
-    columns = [
-        pa.array([json.dumps(v, default=str, ensure_ascii=False) for v in column.to_pylist()])
-        if pa.types.is_nested(column.type)
-        else column
-        for column in rows.columns
-    ]
-    return pa.table(dict(zip(rows.column_names, columns, strict=True)))
+def as_cells(rows: pa.Table) -> pa.Table:
+    """The rows as CSV takes them: lists as JSON, and an apostrophe before what would be a formula.
+
+    Numbers stay as they are; Parquet and JSON hold every text as it is.
+    """
+    return pa.table(
+        [_cells(column) for column in rows.columns],
+        names=[_harmless(name) for name in rows.column_names],
+    )
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    if pa.types.is_nested(column.type):
+        # JSON begins with a bracket or a brace.
+        return pa.array(
+            [json.dumps(v, default=str, ensure_ascii=False) for v in column.to_pylist()]
+        )
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return pc.replace_substring_regex(column, _FORMULA, r"'\1")
+    return column
+
+
+def _harmless(name: str) -> str:
+    return str(pc.replace_substring_regex(pa.scalar(name), _FORMULA, r"'\1"))
