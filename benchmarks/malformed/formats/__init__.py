@@ -1,0 +1,1 @@
+"""File formats byte by byte: what no encoder would write must be written by hand."""
