@@ -27,7 +27,7 @@ def cluster_of(job: Job, address: str | None) -> Cluster:
         return this_machine(wants_gpu="gpu" in needs_of(job))
     import ray
 
-    from pipeline.engine import connect
+    from pipeline.ray_cluster import connect
 
     try:
         return connect(job, address)

@@ -27,6 +27,9 @@ class Failure:
         """Typed errors speak for themselves; anything else keeps its traceback."""
         if isinstance(error, ItemError):
             return cls(stage, error.error_class, str(error))
+        if isinstance(error, MemoryError):
+            message = f"stage {stage!r} asked for more memory than there is ({error})"
+            return cls(stage, "OOM_ITEM", f"{message}; exclude it, or give the job more memory")
         kind = type(error).__name__
         return cls(
             stage,

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import attempts, events, heartbeat
 from pipeline.assemble import Job, Pass
 from pipeline.delta_log import TABLE_FOLDER
 from pipeline.delta_store import SHARDS_FOLDER, is_untouched
@@ -32,6 +33,7 @@ JOB_FILE = "job.json"
 LOCK_FILE = ".lock"
 OURS = (
     *(JOB_FILE, LOCK_FILE, TABLE_FOLDER, SHARDS_FOLDER, "report", "catalog.duckdb"),
+    *(attempts.FOLDER, events.FOLDER, heartbeat.FOLDER),
     *("scores.json", "inputs-*.parquet", ".*.part"),
 )
 """Names of everything that a job writes under its output."""

@@ -7,6 +7,7 @@ caused it and of nothing else: a batch that raises is split until the culprit is
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.assemble import NamedStage
 from pipeline.item_state import Failure, ItemState, SegmentState
@@ -27,7 +28,19 @@ Clocks = dict[str, StageClock]
 BatchItem = tuple[ItemState, SegmentState, Segment]
 
 
-def run_stages(items: Sequence[ItemState], stages: Sequence[NamedStage]) -> Clocks:
+class Begins(Protocol):
+    """Is told that a call of a stage begins, and with it that the one before has ended."""
+
+    def __call__(self, stage: str, *, opening: bool = False) -> None: ...
+
+
+def nobody(stage: str, *, opening: bool = False) -> None:
+    """Where nobody watches."""
+
+
+def run_stages(
+    items: Sequence[ItemState], stages: Sequence[NamedStage], begins: Begins = nobody
+) -> Clocks:
     """Runs opened stages over the items in order, changing the items in place."""
     clocks: Clocks = {}
     for named in stages:
@@ -35,9 +48,9 @@ def run_stages(items: Sequence[ItemState], stages: Sequence[NamedStage]) -> Cloc
         now = cpu_or_wall(uses_gpu=named.stage.resources().num_gpus > 0)
         started = now()
         if isinstance(named.stage, RecordingStage):
-            clock.items += _run_recording_stage(items, named, named.stage)
+            clock.items += _run_recording_stage(items, named, named.stage, begins)
         elif isinstance(named.stage, SegmentStage):
-            clock.items += _run_segment_stage(items, named, named.stage)
+            clock.items += _run_segment_stage(items, named, named.stage, begins)
         clock.compute_s += now() - started
     return clocks
 
@@ -52,10 +65,11 @@ def cpu_or_wall(*, uses_gpu: bool) -> Callable[[], float]:
 
 
 def _run_recording_stage(
-    items: Sequence[ItemState], named: NamedStage, stage: RecordingStage
+    items: Sequence[ItemState], named: NamedStage, stage: RecordingStage, begins: Begins
 ) -> int:
     alive = [item for item in items if item.alive]
     for item in alive:
+        begins(named.label)
         try:
             verdict = stage.process(item.recording())
             _check_writes(named, verdict)
@@ -72,7 +86,9 @@ def _run_recording_stage(
     return len(alive)
 
 
-def _run_segment_stage(items: Sequence[ItemState], named: NamedStage, stage: SegmentStage) -> int:
+def _run_segment_stage(
+    items: Sequence[ItemState], named: NamedStage, stage: SegmentStage, begins: Begins
+) -> int:
     work: list[list[BatchItem]] = []
     for item in items:
         if item.alive:
@@ -86,7 +102,7 @@ def _run_segment_stage(items: Sequence[ItemState], named: NamedStage, stage: Seg
             [entry for batch in work for entry in batch], stage.max_batch_s
         )
     for batch in batches:
-        _run_batch(batch, named, stage)
+        _run_batch(batch, named, stage, begins)
     return sum(len(batch) for batch in batches)
 
 
@@ -109,7 +125,10 @@ def batch_by_padded_seconds(entries: list[BatchItem], max_batch_s: float) -> lis
     return [*batches, current] if current else batches
 
 
-def _run_batch(batch: list[BatchItem], named: NamedStage, stage: SegmentStage) -> None:
+def _run_batch(
+    batch: list[BatchItem], named: NamedStage, stage: SegmentStage, begins: Begins
+) -> None:
+    begins(named.label)
     try:
         verdicts = stage.process([segment for _, _, segment in batch])
         if len(verdicts) != len(batch):
@@ -122,8 +141,8 @@ def _run_batch(batch: list[BatchItem], named: NamedStage, stage: SegmentStage) -
             batch[0][1].failure = Failure.of(named.label, error)
             return
         middle = len(batch) // 2
-        _run_batch(batch[:middle], named, stage)
-        _run_batch(batch[middle:], named, stage)
+        _run_batch(batch[:middle], named, stage, begins)
+        _run_batch(batch[middle:], named, stage, begins)
         return
     for (_, state, _), verdict in zip(batch, verdicts, strict=True):
         state.values.update(verdict.values)
@@ -145,8 +164,8 @@ def _check_writes(named: NamedStage, verdict: Verdict) -> None:
 
 
 def _raise_if_ours(error: Exception) -> None:
-    """Failures of our own machine are not the input's fault: they stop the job, not the item."""
-    if isinstance(error, MemoryError | StorageError):
+    """Failures of our own storage are not the input's fault: they stop the job, not the item."""
+    if isinstance(error, StorageError):
         raise error
 
 

@@ -5,6 +5,7 @@ QUIET_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "PYANNOTE_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # an error is raised once, and not printed beside it
     "DO_NOT_TRACK": "1",
 }
 ONE_THREAD = {

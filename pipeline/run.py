@@ -5,7 +5,6 @@ last run stopped, however it ended.
 """
 
 import time
-import uuid
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pipeline.assemble import Job
 from pipeline.catalog import write_catalog
 from pipeline.cost import cost_of
 from pipeline.engine import Engine
+from pipeline.events import event, logged, unit_committed
 from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
 from pipeline.output import Output, check_clearable, clear, find_output, locked, open_output
@@ -116,7 +116,14 @@ def run_job(
                 )
             record.workers = engine.num_workers
             reporter.workers_up(engine.pools, time.perf_counter() - record.started)
-            _run(engine, output, record, reporter)
+            with logged(
+                out,
+                engine.run_id,
+                job=job.fingerprint(),
+                workers=record.workers,
+                versions=_versions(),
+            ):
+                _run(engine, output, record, reporter)
         record.ending = "finished"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
@@ -133,12 +140,18 @@ def run_job(
 def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) -> None:
     job = engine.job
 
-    def on_unit(result: UnitResult) -> None:
+    def count(result: UnitResult) -> None:
         record.count(result)
+        unit_committed(result)
+        if engine.metrics is not None:
+            engine.metrics.unit(result)
+
+    def on_unit(result: UnitResult) -> None:
+        count(result)
         reporter.unit_done(result)
 
     def on_duplicates(result: UnitResult) -> None:
-        record.count(result)
+        count(result)
         reporter.duplicates_settled(result)
 
     settle_exact_duplicates(engine, output, on_duplicates, reporter.tick)
@@ -146,7 +159,9 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
         last = index + 1 == len(job.passes)
         title = "measuring" if last else "looking for duplicates"
         left = output.open_units(sweep)
-        reporter.sweep_begins(title, sum(len(unit.sources) for unit in left))
+        num_inputs = sum(len(unit.sources) for unit in left)
+        event("sweep_begun", sweep=index, units=len(left), inputs=num_inputs)
+        reporter.sweep_begins(title, num_inputs)
         run_sweep(engine, output, sweep, last=last, on_unit=on_unit, on_tick=reporter.tick)
         if sweep.barrier:
             settle_near_duplicates(output, sweep.barrier, on_duplicates)
@@ -171,11 +186,10 @@ def _close(job: Job, engine: Engine, output: Output, record: RunRecord) -> None:
     """Records the run, and writes the catalogue."""
     record.wall_s = time.perf_counter() - record.started
     ended_at = datetime.now(UTC)
-    run_id = uuid.uuid4().hex  # not from the time: two drivers may start in the same instant
     engines = {named.label: named.stage.describe() for named in job.stages}
     cluster = engine.cluster
     row = {
-        "run_id": run_id,
+        "run_id": engine.run_id,
         "started_at": record.started_at,
         "ended_at": ended_at,
         "ending": record.ending,
@@ -183,6 +197,8 @@ def _close(job: Job, engine: Engine, output: Output, record: RunRecord) -> None:
         "spec": job.spec.model_dump_json(),
         "versions": list(_versions().items()),
         "workers": record.workers,
+        "workers_replaced": engine.ended["replaced"],
+        "workers_recycled": engine.ended["recycled"],
         "cpus": cluster.num_cpus if cluster else 0.0,
         "gpus": cluster.num_gpus if cluster else 0.0,
         "wall_s": record.wall_s,
@@ -200,7 +216,7 @@ def _close(job: Job, engine: Engine, output: Output, record: RunRecord) -> None:
         "cost": cost_of(engine.pools, record.wall_s, job.spec.cost),
         "currency": job.spec.cost.currency,
     }
-    output.manifest.commit_rows(run_id, {"runs": [row]})
+    output.manifest.commit_rows(engine.run_id, {"runs": [row]})
     write_catalog(output.manifest)
 
 

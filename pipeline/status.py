@@ -5,9 +5,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.heartbeat import Heartbeat, read_heartbeats
 from pipeline.manifest import Manifest
 from pipeline.output import read_inputs, read_job
 from schemas.errors import OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What a worker of a run that is under way is doing."""
+
+    worker: str
+    host: str
+    pid: int
+    state: str
+    """`idle`, `working`, `opening` (loads a model), `stuck`, or `gone`: its run was killed."""
+    unit: str
+    inputs: int
+    stage: str
+    seconds: float
+    """Since that call of the stage began."""
+
+    @classmethod
+    def of(cls, beat: Heartbeat, out: Path) -> "WorkerStatus":
+        state = "opening" if beat.opening else "working" if beat.unit else "idle"
+        if beat.is_gone(out):
+            state = "gone"
+        elif beat.is_stuck():
+            state = "stuck"
+        seconds = round(beat.seconds(), 1)
+        told = (beat.worker, beat.host, beat.pid, state, beat.unit, beat.inputs, beat.stage)
+        return cls(*told, seconds)
+
+    def to_text(self) -> str:
+        doing = f" {self.stage} for {self.seconds:.0f} s, unit {self.unit}" if self.unit else ""
+        return f"worker {self.worker} (process {self.pid} on {self.host}): {self.state}{doing}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +67,8 @@ class Status:
     runs: int
     cost: float
     currency: str
+    workers: tuple[WorkerStatus, ...] = ()
+    """Of runs that are under way, or were killed."""
 
     @property
     def complete(self) -> bool:
@@ -60,6 +94,7 @@ class Status:
             f"shards: {self.shards} with {self.frames} frames"
             + (f", {self.untokenized} kept segments to go" if self.untokenized else ""),
             f"runs: {self.runs}, cost {self.cost:.4f} {self.currency}",
+            *(worker.to_text() for worker in self.workers),
         ]
         return "\n".join(lines)
 
@@ -122,6 +157,7 @@ def status_of(out: Path) -> Status:
         runs=int(runs),
         cost=float(cost),
         currency=str(currency),
+        workers=tuple(WorkerStatus.of(beat, out) for beat in read_heartbeats(out)),
     )
 
 

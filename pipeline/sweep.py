@@ -4,8 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pipeline.assemble import NamedStage, Pass
+from pipeline.breaker import Breaker, blames_of
 from pipeline.commit import Outcome
-from pipeline.engine import Engine, Poison, Step, Work
+from pipeline.engine import Engine
 from pipeline.fit import stations_of
 from pipeline.item_state import Failure, ItemState
 from pipeline.manifest import write_rows
@@ -14,6 +15,7 @@ from pipeline.process import Clocks
 from pipeline.rows import Rows, rows_of
 from pipeline.store import DataFile
 from pipeline.units import PlannedUnit
+from pipeline.work import Poison, Step, Work
 from pipeline.worker import Unit, UnitResult, add_clocks
 from schemas.ids import digest
 from schemas.source import Source
@@ -39,15 +41,24 @@ def run_sweep(
     collection fenced off is done again.
     """
     steps = _steps(sweep.stages, last)
+    breaker = Breaker(engine.job.spec.run.breaker_inputs)
+
+    def commit(result: UnitResult) -> None:
+        breaker.commit(result.blames, lambda: _commit(output, result, on_unit))
+
+    def on_done(_: Work, result: UnitResult) -> None:
+        breaker.see(result.blames)
+        commit(result)
+
+    def on_poison(entry: Poison) -> None:
+        breaker.see((entry.blame,))
+
     while units := output.open_units(sweep):
-
-        def on_done(_: Work, result: UnitResult) -> None:
-            _commit(output, result, on_unit)
-
-        poison = engine.stream(_attempts(output, units, steps), on_done, on_tick=on_tick)
+        works = _attempts(output, units, steps)
+        poison = engine.stream(works, on_done, on_tick=on_tick, on_poison=on_poison)
         for entry in poison:
-            result = _one_by_one(engine, output, entry, steps, on_tick)
-            _commit(output, result, on_unit)
+            commit(_one_by_one(engine, output, entry, steps, breaker, on_tick))
+        breaker.close()
 
 
 def settle_exact_duplicates(
@@ -69,7 +80,8 @@ def settle_exact_duplicates(
     def remember(_: Work, item: ItemState) -> None:
         read.append(item)
 
-    works = (Work(s, (s,), (Step("cpu", "hash_source"),)) for s in suspects)
+    step = Step("cpu", "hash_source")
+    works = (Work(f"hash/{s.source_id}", s, (s,), (step,)) for s in suspects)
     for entry in engine.stream(works, remember, on_tick=on_tick):
         read.append(_poisoned(entry.work.key, entry))
     first: dict[str, Source] = {}
@@ -116,7 +128,7 @@ def _attempts(
         if output.manifest.is_committed(unit.unit_id):
             continue
         attempt = Unit(unit.unit_id, unit.sources, output.manifest.epoch())
-        yield Work(attempt, (attempt,), steps)
+        yield Work(unit.unit_id, attempt, (attempt,), steps, len(unit.sources))
 
 
 def _steps(stages: Iterable[NamedStage], last: bool) -> tuple[Step, ...]:
@@ -137,7 +149,12 @@ def _commit(output: Output, result: UnitResult, on_unit: OnUnit) -> None:
 
 
 def _one_by_one(
-    engine: Engine, output: Output, entry: Poison, steps: tuple[Step, ...], on_tick: OnTick
+    engine: Engine,
+    output: Output,
+    entry: Poison,
+    steps: tuple[Step, ...],
+    breaker: Breaker,
+    on_tick: OnTick,
 ) -> UnitResult:
     """Takes a unit that ended its worker apart: the one input that did it is failed.
 
@@ -147,13 +164,20 @@ def _one_by_one(
     results: list[UnitResult] = []
 
     def on_done(_: Work, result: UnitResult) -> None:
+        breaker.see(result.blames)
         results.append(result)
+
+    def on_poison(end: Poison) -> None:
+        breaker.see((end.blame,))
 
     poison = [entry]
     if len(unit.sources) > 1:
         parts = (Unit(unit.unit_id, (source,), unit.epoch) for source in unit.sources)
-        works = (Work(part, (part,), steps) for part in parts)
-        poison = engine.stream(works, on_done, on_tick=on_tick)
+        works = (
+            Work(f"{unit.unit_id}/{part.sources[0].source_id}", part, (part,), steps)
+            for part in parts
+        )
+        poison = engine.stream(works, on_done, on_tick=on_tick, on_poison=on_poison)
     for end in poison:
         rows = rows_of([_poisoned(end.work.key.sources[0], end)])
         files = write_rows(output.out, unit.unit_id, unit.epoch, rows)
@@ -164,10 +188,10 @@ def _one_by_one(
 def _poisoned(source: Source, entry: Poison) -> ItemState:
     item = ItemState(source)
     message = (
-        f"{source.uri} ended its worker {entry.work.attempts} times ({entry.cause}); "
+        f"{source.uri} ended its worker {entry.attempts} times ({entry.cause}); "
         "look at the file, or exclude it with inputs.exclude"
     )
-    item.failure = Failure("worker", entry.error_class, message)
+    item.failure = Failure(entry.stage or "worker", entry.error_class, message)
     return item
 
 
@@ -200,6 +224,7 @@ def _result(unit_id: str, epoch: int, rows: Rows, files: Sequence[DataFile]) -> 
         num_inputs=len(recordings),
         num_bytes=sum(row["size_bytes"] for row in recordings),
         num_by_outcome=dict(Counter(row["outcome"] for row in recordings)),
+        blames=blames_of(rows, len(recordings)),
         num_segments=0,
         num_kept=0,
         decoded_s=0.0,
@@ -223,6 +248,7 @@ def _merged(results: Sequence[UnitResult]) -> UnitResult:
         num_inputs=sum(result.num_inputs for result in results),
         num_bytes=sum(result.num_bytes for result in results),
         num_by_outcome=dict(outcomes),
+        blames=tuple(blame for result in results for blame in result.blames),
         num_segments=sum(result.num_segments for result in results),
         num_kept=sum(result.num_kept for result in results),
         decoded_s=sum(result.decoded_s for result in results),

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.commit import Outcome
-from pipeline.engine import Engine, Step, Work
+from pipeline.engine import Engine
 from pipeline.fit import tokenizer_resources
 from pipeline.manifest import write_rows
 from pipeline.output import Output
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan, plan_shards
 from pipeline.store import DataFile
+from pipeline.work import Poison, Step, Work
 from schemas.errors import OutputError, StorageError
 from schemas.ids import digest
 
@@ -56,7 +57,7 @@ def ask_fingerprint(engine: Engine) -> str:
         raise RuntimeError("the job has no 'tokenize' section")
     kind = tokenizer_resources(spec).kind
     engine.stream(
-        [Work("fingerprint", (), (Step(kind, "tokenizer_fingerprint"),))],
+        [Work("fingerprint", None, (), (Step(kind, "tokenizer_fingerprint"),))],
         lambda _, answer: answers.append(answer),
     )
     return answers[0]
@@ -104,7 +105,7 @@ def _write_batch(
         steps = (Step("cpu", "cut"), Step("gpu", "encode"))
     parts: dict[tuple[int, int], Any] = {}
     chunks = [
-        Work((index, number), (chunk,), steps)
+        Work(f"{_unit_id(plan)}/{number}", (index, number), (chunk,), steps)
         for index, plan in enumerate(batch)
         for number, chunk in enumerate(plan.chunks())
     ]
@@ -116,6 +117,7 @@ def _write_batch(
     epoch = output.manifest.epoch()
     writes = [
         Work(
+            _unit_id(plan),
             plan,
             (plan, *(parts[key] for key in sorted(parts) if key[0] == index)),
             (Step("cpu", "write", (fingerprint, epoch)),),
@@ -166,9 +168,9 @@ def _shard_rows(
     return {"tokens": tokens, "shards": [shard]}
 
 
-def _or_give_up(poison: list[Any]) -> None:
+def _or_give_up(poison: list[Poison]) -> None:
     if poison:
         raise StorageError(
-            f"tokenizing ended its worker {poison[0].work.attempts} times ({poison[0].cause}); "
+            f"tokenizing ended its worker {poison[0].attempts} times ({poison[0].cause}); "
             "give it more memory or a smaller tokenize.batch_frames, then run the same command"
         )

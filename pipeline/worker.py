@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.assemble import Job, NamedStage
+from pipeline.breaker import Blame, blames_of
 from pipeline.inputs import fetched
 from pipeline.item_state import Failure, ItemState
 from pipeline.manifest import write_rows
-from pipeline.process import Clocks, StageClock, cpu_or_wall, let_go_of_audio, run_stages
+from pipeline.process import (
+    Begins,
+    Clocks,
+    StageClock,
+    cpu_or_wall,
+    let_go_of_audio,
+    nobody,
+    run_stages,
+)
 from pipeline.rows import Rows, rows_of, sketch_rows
 from pipeline.shards import ShardPlan, ShardRow, write_shard
 from pipeline.store import DataFile
 from schemas.codes import Codes, FrameEncoder, Waveform
-from schemas.errors import ItemError
+from schemas.errors import AudiomillError, EngineMissingError, ItemError
 from schemas.ids import recording_id
 from schemas.job import TokenizeSpec
 from schemas.source import Source
@@ -24,6 +33,8 @@ from stages.base import RecordingStage
 
 OpenTokenizer = Callable[[TokenizeSpec], FrameEncoder]
 """Spec to a tokenizer; handed in by `jobs/`, because this room knows no tokenizer."""
+FETCHING, TOKENIZING, WRITING = "fetch", "tokenize", "write"
+"""What a worker does besides the stages, named as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,8 @@ class UnitResult:
     num_inputs: int
     num_bytes: int
     num_by_outcome: dict[str, int]
+    blames: tuple[Blame | None, ...]
+    """Of every input in it, in no order that counts: why it failed, None if it did not."""
     num_segments: int
     num_kept: int
     decoded_s: float
@@ -80,10 +93,7 @@ class Worker:
         self._stages = {named.label: named for named in job.stages}
         self._open: dict[str, NamedStage] = {}
         self._tokenizer: FrameEncoder | None = None
-
-    def process_id(self) -> int:
-        """Tells that the worker stands, and who it is."""
-        return os.getpid()
+        self._begins: Begins = nobody
 
     def tokenizer_fingerprint(self) -> str:
         """Fingerprint of the job's tokenizer, asked here so that the driver loads no weights."""
@@ -92,11 +102,12 @@ class Worker:
     def hash_source(self, source: Source) -> ItemState:
         """The input with its recording_id, or failed if it cannot be read."""
         item = ItemState(source)
+        self._begins(FETCHING)
         try:
             with fetched(source) as path:
                 item.recording_id = recording_id(path)
         except (ItemError, OSError) as error:
-            item.failure = Failure.of("fetch", error)
+            item.failure = Failure.of(FETCHING, error)
         return item
 
     def begin(self, unit: Unit, labels: Sequence[str]) -> UnitState:
@@ -104,17 +115,19 @@ class Worker:
         state = UnitState(unit, [ItemState(source) for source in unit.sources])
         with ExitStack() as files:
             for item in state.items:
+                self._begins(FETCHING)
                 try:
                     path = files.enter_context(fetched(item.source))
                     item.recording_id = recording_id(path)
                     item.values["path"] = path
                 except (ItemError, OSError) as error:
-                    item.failure = Failure.of("fetch", error)
+                    item.failure = Failure.of(FETCHING, error)
             return self.go_on(state, labels)
 
     def go_on(self, state: UnitState, labels: Sequence[str]) -> UnitState:
         """Takes a unit through a station."""
-        add_clocks(state.clocks, run_stages(state.items, [self._opened(name) for name in labels]))
+        stages = [self._opened(name) for name in labels]
+        add_clocks(state.clocks, run_stages(state.items, stages, self._begins))
         return state
 
     def end(self, state: UnitState, labels: Sequence[str], last_sweep: bool) -> UnitResult:
@@ -133,6 +146,7 @@ class Worker:
         if not last_sweep:
             rows["sketches"] = sketch_rows(items)
         let_go_of_audio(items)
+        self._begins(WRITING)
         files = write_rows(self._out, state.unit.unit_id, state.unit.epoch, rows)
         outcomes = [row["outcome"] for row in rows["recordings"]]
         return UnitResult(
@@ -143,6 +157,7 @@ class Worker:
             num_inputs=len(items),
             num_bytes=sum(item.source.size_bytes for item in items),
             num_by_outcome={name: outcomes.count(name) for name in set(outcomes)},
+            blames=blames_of(rows, len(items)),
             num_segments=len(rows["segments"]),
             num_kept=sum(row["verdict"] == "kept" for row in rows["segments"]),
             decoded_s=sum(item.values.get("decoded_s") or 0.0 for item in items),
@@ -187,6 +202,7 @@ class Worker:
         started = now()
         codes: list[Codes] = []
         for batch in _by_frames(waveforms, tokenizer.samples_per_frame, spec.batch_frames):
+            self._begins(TOKENIZING)
             codes += tokenizer.encode_numpy(batch, spec.num_codebooks)
         clock.compute_s = now() - started
         add_clocks(clocks, {"tokenize": clock})
@@ -207,6 +223,7 @@ class Worker:
         for part, part_clocks in parts:
             codes += part
             add_clocks(clocks, part_clocks)
+        self._begins(WRITING)
         file = write_shard(
             plan,
             codes,
@@ -221,7 +238,16 @@ class Worker:
     def _opened(self, label: str) -> NamedStage:
         if label not in self._open:
             named = self._stages[label]
-            named.stage.open()
+            self._begins(label, opening=True)
+            try:
+                named.stage.open()
+            except AudiomillError:
+                raise
+            except Exception as error:
+                raise EngineMissingError(
+                    f"stages.{label}: engine {named.stage.engine!r} cannot be opened on a worker: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
             self._open[label] = named
         return self._open[label]
 
@@ -242,6 +268,7 @@ class Worker:
         if self._tokenizer is None:
             if self._open_tokenizer is None:
                 raise RuntimeError("no tokenizer was handed in")
+            self._begins(TOKENIZING, opening=True)
             self._tokenizer = self._open_tokenizer(self._tokenize_spec())
         return self._tokenizer
 

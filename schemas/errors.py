@@ -29,6 +29,10 @@ class StorageError(AudiomillError, OSError):
     """Our own storage failed (full disk, no permission): never blamed on an input."""
 
 
+class JobStoppedError(AudiomillError, RuntimeError):
+    """Nearly all inputs fail in one way that is our fault; none was marked as failed for it."""
+
+
 class TokenizerError(AudiomillError, ValueError):
     """Audio or codes that a tokenizer cannot take, or a checkpoint that does not fit its config."""
 

@@ -49,6 +49,17 @@ class RunSpec(SpecModel):
     """How often an input may kill its worker before it is failed with CRASH."""
     item_timeout_s: float = Field(default=14_400.0, ge=1, le=604_800)
     """How long one unit may stay in one actor before it is killed and counted as an attempt."""
+    stage_timeout_s: float = Field(default=7_200.0, ge=1, le=604_800)
+    """How long one call of a stage, on one input or one batch, may take before its worker ends
+    itself, counted as an attempt."""
+    worker_max_rss_mb: int | None = Field(default=None, ge=100)
+    """A worker that has more memory of its own after a unit is replaced; null: more than its pool
+    was given and twice what it had after its first unit."""
+    worker_max_units: int | None = Field(default=None, ge=1)
+    """A worker is replaced after so many units; null: only when its memory grows."""
+    breaker_inputs: int | None = Field(default=20, ge=2, le=10_000)
+    """When nine in ten of so many inputs in a row fail in one way that is our fault, the job stops
+    and none of them is marked as failed; null: never."""
 
 
 class CostSpec(SpecModel):

@@ -31,6 +31,8 @@ RUNS = Table(
         Column("spec", pa.string(), "the resolved spec as JSON", False),
         Column("versions", pa.map_(pa.string(), pa.string()), "package to version", False),
         Column("workers", pa.int32(), "actors over all stations", False),
+        Column("workers_replaced", pa.int32(), "workers that died or hung", False),
+        Column("workers_recycled", pa.int32(), "workers replaced because they had grown", False),
         Column("cpus", pa.float64(), "CPUs of the cluster", False),
         Column("gpus", pa.float64(), "GPUs of the cluster", False),
         Column("wall_s", pa.float64(), "seconds from start to end", False),

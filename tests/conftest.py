@@ -10,7 +10,7 @@ def ray_of_two_cpus() -> Iterator[None]:
     """A real Ray that the tests of a session share, because starting one takes ten seconds."""
     import ray
 
-    from pipeline.engine import start_ray
+    from pipeline.ray_cluster import start_ray
 
     start_ray(num_cpus=2, num_gpus=0)
     yield

@@ -50,4 +50,5 @@ def test_only_the_engine_and_the_command_line_know_ray() -> None:
         for path in (ROOT / room).rglob("*.py")
         if "ray" in imported_roots(path)
     }
-    assert knowing == {"pipeline/engine.py", "pipeline/private_ray.py", "jobs/assembly.py"}
+    names = ("crew", "engine", "metrics", "private_ray", "ray_cluster")
+    assert knowing == {*(f"pipeline/{name}.py" for name in names), "jobs/assembly.py"}

@@ -110,7 +110,7 @@ def test_audio_crosses_between_workers_only_where_the_resource_changes(tmp_path:
     inputs = write_words(tmp_path / "in", {f"n{i}": "good" for i in range(4)} | {"b": "bad"})
     script = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.engine import start_ray\n"
+        "from pipeline.ray_cluster import start_ray\n"
         "from pipeline.run import run_job\n"
         "from tests.pipeline.toy_jobs import Silent, toy_gpu_job\n"
         "start_ray(num_cpus=3, num_gpus=1)\n"
