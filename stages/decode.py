@@ -55,7 +55,7 @@ class PyavDecode(RecordingStage):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self._decoder: IsolatedDecoder | None = None
+        self.decoder: IsolatedDecoder | None = None
 
     def describe(self) -> str:
         return f"pyav {version('av')}"
@@ -65,8 +65,8 @@ class PyavDecode(RecordingStage):
         return Resources(memory_mb=300 + min(self.spec.max_decoded_mb, 512))
 
     def process(self, recording: Recording) -> Verdict:
-        if self._decoder is None:
-            self._decoder = IsolatedDecoder()
+        if self.decoder is None:
+            self.decoder = IsolatedDecoder()
         path = Path(recording.values["path"])
         limits = Limits(
             max_s=self.spec.max_hours * 3600,
@@ -76,7 +76,7 @@ class PyavDecode(RecordingStage):
         with open_audio(path) as file:
             megabytes = os.fstat(file.fileno()).st_size / 1e6
             wall_s = self.spec.wall_s_per_file + megabytes * WALL_S_PER_MB
-            found = self._decoder.read(file, path.name, limits, wall_s=wall_s)
+            found = self.decoder.read(file, path.name, limits, wall_s=wall_s)
         decoded = judged(*found, path.name)
         if decoded.damage and self.spec.on_damage == "fail":
             error_class, sentence = next(iter(decoded.damage.items()))
@@ -96,8 +96,8 @@ class PyavDecode(RecordingStage):
         )
 
     def close(self) -> None:
-        if self._decoder is not None:
-            self._decoder.close()
+        if self.decoder is not None:
+            self.decoder.close()
 
 
 def decode_file(path: Path, *, max_s: float, max_bytes: int, max_channels: int) -> Decoded:

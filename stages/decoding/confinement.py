@@ -15,6 +15,7 @@ that the receiver made, and are never mapped in here."""
 _MOST_FILES = 64
 _NOBODY = 65_534
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CAPABILITY_VERSION_3 = 0x2008_0522
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x1000_0000, 0x4000_0000
 
 
@@ -52,6 +53,7 @@ def shut_in(parent_pid: int) -> dict[str, bool]:
     own_network = _unshare(_CLONE_NEWNET)  # needs privileges that the next line gives up
     unprivileged = _become_nobody()
     own_network = own_network or _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    _drop_capabilities()
     # No process or thread more. For root it says nothing, therefore nobody before.
     _limit(resource.RLIMIT_NPROC, 0)
     die_with(parent_pid)  # again, because a change of user makes the kernel forget it
@@ -73,6 +75,14 @@ def _become_nobody() -> bool:
     except OSError:
         return False
     return True
+
+
+def _drop_capabilities() -> None:
+    """A user namespace gives all of them anew; a root that could not become nobody has some."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)  # 0 is the caller
+    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+        raise OSError(ctypes.get_errno(), "capset failed")
 
 
 def _limit(what: int, value: int) -> None:

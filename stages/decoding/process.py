@@ -83,7 +83,7 @@ class ChildProcess:
 
     def _greeting(self) -> dict[str, bool]:
         try:
-            greeting = json.loads(receive(self._line, time.monotonic() + _START_TIMEOUT_S))
+            greeting = json.loads(self._received(time.monotonic() + _START_TIMEOUT_S))
         except TimeoutError:
             said = f"it did not answer within {_START_TIMEOUT_S:g} s"
         except (EOFError, OSError, ValueError):
@@ -104,12 +104,15 @@ class ChildProcess:
         try:
             self._line.settimeout(_START_TIMEOUT_S)
             send(self._line, message, fds)
-            return receive(self._line, deadline)
+            return self._received(deadline)
         except TimeoutError:
             self.end()
             raise ChildDiedError("TIMEOUT", "gave no answer in time and was killed") from None
         except (EOFError, OSError, ValueError):
             raise self._death() from None
+
+    def _received(self, deadline: float) -> bytes:
+        return receive(self._line, deadline, self.is_alive)
 
     def _death(self) -> ChildDiedError:
         """How it ended; ends it if it has only fallen silent."""

@@ -14,6 +14,7 @@ from schemas.verdict import Keep
 from stages.audio import Audio
 from stages.base import Recording
 from stages.decode import PyavDecode
+from stages.decoding.decoder import IsolatedDecoder
 from tests.stages.media_files import Samples, encode, sine, wav_bytes
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2].parent / "shared" / "audio"
@@ -305,6 +306,29 @@ def test_limits_hold_on_what_comes_out_of_the_decoder(tmp_path: Path) -> None:
 def test_a_parameter_in_another_unit_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PyavDecode.Spec(**wrong)
+
+
+def test_a_file_that_harms_its_decoder_fails_and_the_next_one_does_not(tmp_path: Path) -> None:
+    stage = PyavDecode(PyavDecode.Spec(wall_s_per_file=1))
+    stage.decoder = IsolatedDecoder("tests.stages.decoding.hostile:read")
+    for name, error_class, said in (
+        ("segfault", "CRASH", "segfault: its decoder died of SIGSEGV, 2 times"),
+        (
+            "sleep",
+            "TIMEOUT",
+            "sleep: its decoder gave no answer in time and was killed (limit 1 s)",
+        ),
+    ):
+        path = wav(tmp_path / name)
+        with pytest.raises(ItemError) as raised:
+            stage.process(Recording("s", "r", str(path), {"path": str(path)}))
+        assert raised.value.error_class == error_class
+        assert said in str(raised.value)
+    path = wav(tmp_path / "good.wav")
+    verdict = stage.process(Recording("s", "r", str(path), {"path": str(path)}))
+    assert verdict.values["decoded_s"] == 4.0
+    stage.close()
+    assert stage.decoder.child is None
 
 
 def test_every_recording_of_the_collection_has_the_length_its_manifest_states() -> None:

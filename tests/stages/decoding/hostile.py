@@ -4,6 +4,7 @@ It runs inside the decoder's process in place of the real one, as code would tha
 smuggled in. The file's content is the attack's argument. An attack that was refused says with what.
 """
 
+import contextlib
 import ctypes
 import errno
 import io
@@ -31,13 +32,15 @@ KEPT: list[object] = []
 
 def read(file: io.FileIO, name: str, limits: Limits, writer: SampleWriter) -> Contents:
     """Attacks, reads honestly, or reads and lies."""
+    if name == "starve":
+        _leave_no_memory()
     if name in LIES:
         contents = read_audio(file, name, limits, writer)
         return LIES[name](contents, writer)
     if name not in ATTACKS:
         return read_audio(file, name, limits, writer)
     try:
-        done = ATTACKS[name](file.read().decode())
+        done = ATTACKS[name](file.read().decode(errors="replace"))
     except OSError as error:
         done = errno.errorcode[error.errno or 0]
     raise ItemError("DECODE_ERROR", f"{name}: {done}")
@@ -46,6 +49,13 @@ def read(file: io.FileIO, name: str, limits: Limits, writer: SampleWriter) -> Co
 def _eat(_: str) -> None:
     while True:
         KEPT.append(np.empty(1 << 28, np.uint8))
+
+
+def _leave_no_memory() -> None:
+    for size in (1 << 28, 1 << 24, 1 << 20, 1 << 16, 1 << 12):
+        with contextlib.suppress(MemoryError):
+            while True:
+                KEPT.append(np.empty(size, np.uint8))
 
 
 def _grow(megabytes: str) -> None:

@@ -47,6 +47,7 @@ def pid_of(decoder: IsolatedDecoder) -> int:
         ("abort", "CRASH", "died of SIGABRT; it is broken"),
         ("exit", "CRASH", "ended with exit status unknown; it is broken"),
         ("eat", "OOM_ITEM", "ran out of memory (limit 2048 MB); its header may lie"),
+        ("starve", "OOM_ITEM", "ran out of memory"),
     ],
 )
 def test_a_file_that_ends_its_decoder_fails_alone(
