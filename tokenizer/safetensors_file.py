@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+
+
+MAX_HEADER_BYTES = 100_000_000
+"""The format's own limit."""
 
 
 class SafetensorsFile:
@@ -40,12 +44,13 @@ class SafetensorsFile:
             size = path.stat().st_size
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(length)) if 2 <= length <= size - 8 else None
+                fits = 2 <= length <= min(size - 8, MAX_HEADER_BYTES)
+                header = json.loads(file.read(length)) if fits else None
             if isinstance(header, dict):
                 header.pop("__metadata__", None)
         except FileNotFoundError:
             raise self._error(f"{path}: no such file; {owner} has one") from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             header = None
         if not isinstance(header, dict) or not all(map(_is_entry, header.values())):
             raise self._error(f"{path}: not a safetensors file (its header cannot be read)")
@@ -129,4 +134,13 @@ def place(model: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def _is_entry(entry: object) -> bool:
-    return isinstance(entry, dict) and {"dtype", "shape", "data_offsets"} <= entry.keys()
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+        return False
+    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    if not _are_counts(shape) or not _are_counts(offsets):
+        return False
+    return len(offsets) == 2 and offsets[0] <= offsets[1]
+
+
+def _are_counts(numbers: object) -> TypeGuard[list[int]]:
+    return isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)

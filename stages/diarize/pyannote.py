@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,10 +16,10 @@ from schemas.spans import Span
 from schemas.verdict import Keep, Verdict
 from stages.base import Recording, RecordingStage, Resources, StageSpec
 from stages.diarize.clustering import Floats, link_speakers
+from stages.diarize.pyannote_folder import CONFIG, check_pipeline_folder, pipeline_digest
 from stages.diarize.turns import name_turns, overlap_samples, stretches
 
 RATE_HZ = 16_000
-CONFIG = "config.yaml"
 _HOW = (
     "accept the conditions of pyannote/speaker-diarization-community-1 on its page, download the "
     "whole repository into a folder and name that folder, or use engine: embeddings"
@@ -29,10 +30,10 @@ class PyannoteDiarizer(RecordingStage):
     """pyannote.audio's speaker diarization, overlapped speech included.
 
     The pipeline comes from `model`, a folder with `config.yaml` and what it names; no hub is asked
-    and no telemetry sent. Its checkpoints are pickles, which is how pyannote.audio 4 stores them:
-    take them from a source you trust. Stretches of more than `stretch_hours` are diarized one by
-    one, because its clustering takes 8 bytes for every pair of embeddings, and their speakers are
-    linked by embedding.
+    and no telemetry sent. Its checkpoints are pickles, which is how pyannote.audio 4 stores them;
+    they are looked at first (`pyannote_folder.py`). Stretches of more than `stretch_hours` are
+    diarized one by one, because its clustering takes 8 bytes for every pair of embeddings, and
+    their speakers are linked by embedding.
     """
 
     class Spec(StageSpec):
@@ -44,6 +45,8 @@ class PyannoteDiarizer(RecordingStage):
         """How far apart one speaker's mean embeddings may be in two stretches: half the squared
         distance of unit vectors, which is the cosine distance."""
         stretch_hours: float = Field(default=2.0, ge=0.1, le=4)
+        sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+        """Digest of the folder, which must then be that one; what its pickles do is trusted."""
 
     spec: Spec
     name, engine = "diarize", "pyannote"
@@ -61,8 +64,13 @@ class PyannoteDiarizer(RecordingStage):
             raise EngineMissingError(f"model: {spec.model!r} holds no {CONFIG}; {_HOW}")
         self._pipeline: Any = None
 
+    @cached_property
+    def _digest(self) -> str:
+        return pipeline_digest(Path(self.spec.model))
+
     def describe(self) -> str:
-        return f"pyannote.audio {version('pyannote.audio')} {Path(self.spec.model).name}"
+        name = Path(self.spec.model).name
+        return f"pyannote.audio {version('pyannote.audio')} {name} {self._digest[:12]}"
 
     def resources(self) -> Resources:
         return Resources(num_gpus=1.0 if self.spec.device == "cuda" else 0.0, memory_mb=3000)
@@ -74,6 +82,7 @@ class PyannoteDiarizer(RecordingStage):
         import torch
         from pyannote.audio import Pipeline
 
+        self._check_folder()
         try:
             pipeline: Any = Pipeline.from_pretrained(self.spec.model)
         except Exception as error:  # its config may name any code and any file
@@ -85,6 +94,24 @@ class PyannoteDiarizer(RecordingStage):
 
     def close(self) -> None:
         self._pipeline = None
+
+    def _check_folder(self) -> None:
+        folder, wanted = Path(self.spec.model), self.spec.sha256
+        found = pipeline_digest(folder)  # of what lies here now, not of what the driver saw
+        if wanted is not None and found != wanted:
+            raise EngineMissingError(
+                f"stages.diarize.sha256: the folder {self.spec.model!r} has the digest {found}, "
+                f"wanted {wanted}; somebody changed it, or it is another one"
+            )
+        if wanted is not None:
+            return
+        try:
+            check_pipeline_folder(folder)
+        except EngineMissingError as error:
+            raise EngineMissingError(
+                f"stages.diarize.model: {error}. If you know where this folder comes from, say "
+                f"stages.diarize.sha256={found} and it is opened as it is; else {_HOW}"
+            ) from error
 
     def process(self, recording: Recording) -> Verdict:
         audio = recording.audio

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 
 from schemas.errors import TrainingError
 from tokenizer.training.optimization import Optimization
+from tokenizer.training.plain_reader import PlainPlanner, PlainReader
 
 _NAME = re.compile(r"(?P<stage>stage[12])-(?P<step>\d{8})")
 
@@ -71,8 +72,15 @@ class Checkpoints:
         """Put everything back in place, `progress` included; raises `TrainingError`."""
         state = _state(modules, optimizations) | {"progress": progress}
         try:
+            reader = PlainReader(path)
+            reader.read_metadata()  # torch would say of a refusal only that there is nothing
             with _alone_quietly() as no_dist:
-                dcp.load(state, checkpoint_id=path, no_dist=no_dist)
+                dcp.load(
+                    state,
+                    storage_reader=reader,
+                    planner=PlainPlanner(),
+                    no_dist=no_dist,
+                )
         except (Exception, CheckpointException) as error:  # not an Exception in torch
             raise TrainingError(
                 f"{path} cannot be resumed from ({error}); remove this folder to go back to the "
