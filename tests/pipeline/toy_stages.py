@@ -3,8 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
-from typing import ClassVar
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +13,16 @@ from schemas.errors import ItemError
 from schemas.spans import SegmentSpan, Span
 from schemas.verdict import Drop, Keep, Verdict
 from stages.audio import Audio
-from stages.base import Recording, RecordingStage, Resources, Segment, SegmentStage, StageSpec
+from stages.base import (
+    DatasetStage,
+    Duplicate,
+    Recording,
+    RecordingStage,
+    Resources,
+    Segment,
+    SegmentStage,
+    StageSpec,
+)
 
 RATE_HZ = 1000
 
@@ -96,6 +106,46 @@ class ToyScore(SegmentStage):
         if any(s.start_sample == self.fail_at_s * RATE_HZ for s in batch):
             raise ValueError("cannot be scored")
         return [Keep({"snr_db": segment.start_sample / RATE_HZ}) for segment in batch]
+
+
+class ToyFingerprint(RecordingStage):
+    """A sketch of the third word of the file: equal words are repeats of each other."""
+
+    Spec = StageSpec
+    name, engine = "fingerprint", "toy"
+    reads: ClassVar = frozenset({"path"})
+    writes: ClassVar = frozenset({"sketch"})
+    speed_x_real_time = 1000.0
+
+    def describe(self) -> str:
+        return "toy 1"
+
+    def process(self, recording: Recording) -> Verdict:
+        words = recording.values["path"].read_text().split()
+        return Keep({"sketch": [zlib.crc32(words[2].encode())] if len(words) > 2 else []})
+
+
+class ToyDuplicates(DatasetStage):
+    """Recordings with equal sketches; the first by name is kept."""
+
+    Spec = StageSpec
+    name, engine = "duplicates", "toy"
+    reads: ClassVar = frozenset({"sketch"})
+    writes: ClassVar = frozenset()
+    speed_x_real_time = 1000.0
+
+    def describe(self) -> str:
+        return "toy 1"
+
+    def link(self, recordings: Sequence[Mapping[str, Any]]) -> list[Duplicate]:
+        first: dict[int, str] = {}
+        found = []
+        for row in sorted(recordings, key=lambda row: str(row["uri"])):
+            for value in row["sketch"]:
+                kept = first.setdefault(value, row["source_id"])
+                if kept != row["source_id"]:
+                    found.append(Duplicate(row["source_id"], kept, 0.9))
+        return found
 
 
 class ToyGpuScore(ToyScore):
