@@ -4,21 +4,20 @@ A group is one text id, or one patch of G frames of codes where that id is `<|em
 has its own prompt, settings, seed and end; what it gets does not depend on the others.
 """
 
-# Shapes: B rows, C audio channels, G frames of a group, T frames of a grid, V text ids.
+# Shapes: C audio channels, G frames of a group, T frames of a grid.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from model.choose import Choice, Chooser, Chosen
 from model.layout import Codes, Grid
 from model.mimo import MiMoAudio
-from model.patch_decoder import PatchSteps
 from model.prompt_ids import pad_prompts
-from model.sampling import Draws, Sampler, Sampling
+from model.sampling import Draws, Sampling
 from schemas.errors import ModelError
 
 Finish = Literal["stop", "length"]
@@ -100,40 +99,15 @@ def generate_groups(model: MiMoAudio, requests: Sequence[Request]) -> Iterator[G
         raise ModelError("the model is in training mode, where dropout is drawn; call model.eval()")
     speech = [_of_channels(request.speech, model.spec.num_channels) for request in requests]
     room = [_room(number, request, model) for number, request in enumerate(requests)]
-    prompts = [torch.from_numpy(np.asarray(request.prompt)) for request in requests]
-    input_ids, lengths = pad_prompts(prompts, model.spec)
-    capacity = max(length + new for length, new in zip(lengths, room, strict=True))
-    cache = model.new_cache(len(requests), capacity)
-    logits_BV, hidden_BD = model.prefill(input_ids.to(model.device), lengths, cache)
-    per_group = 1 + model.spec.group_size * model.spec.num_channels
-    rows = [
-        _Row(
-            number=number,
-            request=request,
-            room=room[number],
-            speech=speech[number],
-            draws=Draws(request.seed, per_group),
-        )
-        for number, request in enumerate(requests)
-    ]
-    chooser = _Chooser(model, rows)
-    for count in range(max(room)):
-        text_B, codes_BGC = chooser.choose(logits_BV, hidden_BD, count)
-        groups = _groups(model, rows, text_B, codes_BGC, count)
-        yield from sorted(groups, key=lambda group: group.request)
-        # From the last row on: the last takes a finished one's place, and has been looked at.
-        kept = list(range(len(rows)))
-        for place in reversed(range(len(rows))):
-            if groups[place].finish is not None:
-                cache.drop(place)
-                _drop(rows, place)
-                _drop(kept, place)
-        if not rows:
-            return
-        if len(kept) < len(groups):
-            text_B, codes_BGC = text_B[kept], codes_BGC[kept]
-            chooser = _Chooser(model, rows)
-        logits_BV, hidden_BD = model.step(text_B, codes_BGC, cache)
+    batch = _Batch(
+        model,
+        [
+            _Row.of(number, request, model, room=room[number], speech=speech[number])
+            for number, request in enumerate(requests)
+        ],
+    )
+    while batch.rows:
+        yield from batch.next()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -142,8 +116,27 @@ class _Row:
     request: Request
     room: int
     """Groups that it may still get at the start."""
-    speech: tuple[Sampling, ...]
-    draws: Draws = field(repr=False)
+    choice: Choice
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        request: Request,
+        model: MiMoAudio,
+        *,
+        room: int,
+        speech: tuple[Sampling, ...],
+    ) -> "_Row":
+        stops = torch.tensor(sorted(request.stop_ids), dtype=torch.int64, device=model.device)
+        choice = Choice(
+            text=request.text,
+            speech=speech,
+            stops=stops,
+            min_new=request.min_new,
+            draws=Draws(request.seed, 1 + model.spec.group_size * model.spec.num_channels),
+        )
+        return cls(number=number, request=request, room=room, choice=choice)
 
     def finish(self, text_id: int, count: int) -> Finish | None:
         """Why the group after `count` others ends it, if it does."""
@@ -152,82 +145,48 @@ class _Row:
         return "length" if count + 1 >= self.room else None
 
 
-class _Chooser:
-    """Chooses the ids of one group for a fixed set of rows."""
+class _Batch:
+    """The requests that are not finished, and where the model stands with them."""
 
-    def __init__(self, model: MiMoAudio, rows: Sequence[_Row]) -> None:
-        self._model = model
-        self._rows = rows
-        self._text = Sampler([row.request.text for row in rows], model.device)
-        self._speech: dict[tuple[int, ...], _PatchChooser] = {}
-        self._empty_C = torch.tensor(model.spec.empty_codes, device=model.device)
+    @torch.inference_mode()
+    def __init__(self, model: MiMoAudio, rows: list[_Row]) -> None:
+        self.rows = rows
+        self._model, self._chooser, self._count = model, Chooser(model), 0
+        prompts = [torch.from_numpy(np.asarray(row.request.prompt)) for row in rows]
+        input_ids, lengths = pad_prompts(prompts, model.spec)
+        capacity = max(length + row.room for length, row in zip(lengths, rows, strict=True))
+        self._cache = model.new_cache(len(rows), capacity)
+        self._found = model.prefill(input_ids.to(model.device), lengths, self._cache)
+        self._appended: Chosen | None = None
 
-    def choose(self, logits_BV: Tensor, hidden_BD: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Text ids `[B]` and codes `[B, G, C]`, empty ones where the id is not `<|empty|>`."""
-        for place, row in enumerate(self._rows):
-            if count < row.request.min_new and row.request.stop_ids:
-                logits_BV[place, sorted(row.request.stop_ids)] = float("-inf")
-        drawn = np.stack([row.draws.next() for row in self._rows])
-        draws = torch.from_numpy(drawn).to(logits_BV.device)
-        text_B = self._text(logits_BV, draws[:, 0])
-        shape = (len(self._rows), self._model.spec.group_size, -1)
-        codes_BGC = self._empty_C.expand(shape)
-        empty = self._model.special_tokens.empty
-        speaking = [place for place, text_id in enumerate(text_B.tolist()) if text_id == empty]
-        if len(speaking) == len(self._rows):
-            return text_B, self._patches(speaking)(hidden_BD, draws[:, 1:])
-        if speaking:
-            codes_BGC = codes_BGC.clone()
-            codes_BGC[speaking] = self._patches(speaking)(hidden_BD[speaking], draws[speaking, 1:])
-        return text_B, codes_BGC
-
-    def _patches(self, speaking: Sequence[int]) -> "_PatchChooser":
-        key = tuple(speaking)
-        if key not in self._speech:
-            if len(self._speech) > 4 * len(self._rows):
-                self._speech.clear()
-            rows = [self._rows[place].speech for place in speaking]
-            self._speech[key] = _PatchChooser(self._model, rows)
-        return self._speech[key]
-
-
-class _PatchChooser:
-    """Patches of some rows, each channel by its own settings."""
-
-    def __init__(self, model: MiMoAudio, rows: Sequence[tuple[Sampling, ...]]) -> None:
-        self._spec = model.spec
-        self._steps: PatchSteps = model.patch_steps(len(rows))
-        self._samplers = [
-            Sampler([row[channel] for row in rows], model.device)
-            for channel in range(model.spec.num_channels)
+    @torch.inference_mode()
+    def next(self) -> list[Group]:
+        """One group of each request; those that it finishes leave."""
+        if self._appended is not None:
+            last = self._appended
+            self._found = self._model.step(last.text, last.codes, self._cache, last.speaking)
+        choices = [row.choice for row in self.rows]
+        chosen = self._chooser.choose(choices, *self._found, self._count)
+        codes = chosen.codes.cpu().numpy()
+        groups = [
+            Group(
+                request=row.number,
+                text_id=text_id,
+                codes=codes[place].copy() if place in chosen.speaking else None,
+                finish=row.finish(text_id, self._count),
+            )
+            for place, (row, text_id) in enumerate(zip(self.rows, chosen.text_ids, strict=True))
         ]
-
-    def __call__(self, hidden_ND: Tensor, draws_NU: Tensor) -> Tensor:
-        """Codes `[N, G, C]`; `draws_NU` has a number for each code, frame by frame."""
-        logits: Mapping[int, Tensor] = self._steps.start(hidden_ND)
-        for step in range(self._steps.num_steps):
-            tokens = {}
-            for channel, of_channel_NV in logits.items():
-                frame = step - self._spec.delays[channel]
-                draws_N = draws_NU[:, frame * self._spec.num_channels + channel]
-                tokens[channel] = self._samplers[channel](of_channel_NV, draws_N)
-            logits = self._steps.next(tokens)
-        return self._steps.codes
-
-
-def _groups(
-    model: MiMoAudio, rows: Sequence[_Row], text_B: Tensor, codes_BGC: Tensor, count: int
-) -> list[Group]:
-    codes = codes_BGC.cpu().numpy()
-    return [
-        Group(
-            request=row.number,
-            text_id=text_id,
-            codes=codes[place].copy() if text_id == model.special_tokens.empty else None,
-            finish=row.finish(text_id, count),
-        )
-        for place, (row, text_id) in enumerate(zip(rows, text_B.tolist(), strict=True))
-    ]
+        # From the last row on: the last takes a finished one's place, and has been looked at.
+        kept = list(range(len(self.rows)))
+        for place in reversed(range(len(self.rows))):
+            if groups[place].finish is not None:
+                self._cache.drop(place)
+                _drop(self.rows, place)
+                _drop(kept, place)
+        self._appended = chosen if len(kept) == len(groups) else chosen.of(kept)
+        self._count += 1
+        return sorted(groups, key=lambda group: group.request)
 
 
 def _room(number: int, request: Request, model: MiMoAudio) -> int:

@@ -7,14 +7,14 @@ encoder, `model` the backbone, `local_transformer` the patch decoder.
 # Shapes: B rows, C audio channels (8), T frames, G frames of a group (4), P = T/G positions (one
 # group each), D width of the backbone, V text ids, N patches.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from model.backbone import Backbone, Embedding, Linear, Transformer
+from model.backbone import Backbone, Transformer
 from model.cache import KVCache
 from model.checkpoint import (
     CONFIG_NAME,
@@ -24,9 +24,11 @@ from model.checkpoint import (
     save_weights,
     write_json,
 )
+from model.documents import Documents
+from model.linear import Embedding, Linear
 from model.patch_decoder import PatchParts, PatchSteps, teacher_forced_logits
 from model.patch_encoder import PatchEncoder, embed_codes
-from model.prompt_ids import check_context, check_counts, split_ids
+from model.prompt_ids import check_context, split_ids
 from model.spec import ModelSpec, read_config
 from model.special_tokens import TOKENIZER_FILE, SpecialTokens
 from schemas.errors import ModelError
@@ -151,25 +153,28 @@ class MiMoAudio(nn.Module):
         hidden_BPD = self.model(self.embed(input_ids))
         return ModelOutput(text_logits=self.lm_head(hidden_BPD), hidden=hidden_BPD)
 
-    def embed(self, input_ids: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    def embed(self, input_ids: Tensor) -> Tensor:
         """What the backbone gets, `[B, P, D]`.
 
         A text position is its text embedding alone, an audio position (`<|empty|>`) its encoded
-        patch alone. Ids are checked; `lengths`, if given, are each row's groups, and what stands
-        behind them is not read.
+        patch alone. Ids are checked.
         """
-        text_BP, codes_BPGC = split_ids(input_ids, self.spec, self.special_tokens.empty, lengths)
-        return self._embed(text_BP, codes_BPGC)
+        text_BP, codes_BPGC = split_ids(input_ids, self.spec, self.special_tokens.empty)
+        embedded_ND = self._embed_rows(text_BP.flatten(), codes_BPGC.flatten(0, 1))
+        return embedded_ND.unflatten(0, text_BP.shape)
 
-    def _embed(self, text_BP: Tensor, codes_BPGC: Tensor) -> Tensor:
-        is_audio_BP = text_BP == self.special_tokens.empty
-        frames = embed_codes(
-            self.speech_embeddings, codes_BPGC.flatten(0, 1), self.spec.empty_codes
-        )
-        patches = self.input_local_transformer.encode(frames, is_audio_BP.flatten())
-        audio_BPD = self.speech_group_downcast(patches).unflatten(0, text_BP.shape)
-        text_BPD = self.model.embed_tokens(text_BP)
-        return torch.where(is_audio_BP.unsqueeze(-1), audio_BPD, text_BPD)
+    def _embed_rows(
+        self, text_N: Tensor, codes_NGC: Tensor, speaking: Tensor | None = None
+    ) -> Tensor:
+        """The same of single positions, `[N, D]`; `speaking` are the audio ones, if known."""
+        embedded_ND: Tensor = self.model.embed_tokens(text_N)
+        if speaking is None:
+            speaking = (text_N == self.special_tokens.empty).nonzero().squeeze(-1)
+        if not len(speaking):
+            return embedded_ND
+        frames = embed_codes(self.speech_embeddings, codes_NGC[speaking], self.spec.empty_codes)
+        patches = self.input_local_transformer.encode(frames)
+        return embedded_ND.index_copy(0, speaking, self.speech_group_downcast(patches))
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
         """An empty cache for `prefill` and `step`: room for `capacity` groups in each row.
@@ -200,30 +205,40 @@ class MiMoAudio(nn.Module):
         """
         if input_ids.shape[0] != cache.batch_size:
             raise ModelError(f"{input_ids.shape[0]} prompts for a cache of {cache.batch_size} rows")
-        embedded_BPD = self.embed(input_ids, lengths)
-        counts = [embedded_BPD.shape[1]] * cache.batch_size if lengths is None else list(lengths)
-        check_counts(counts, cache.batch_size, embedded_BPD.shape[1])
-        hidden_BPD = self.model(embedded_BPD, cache)
-        rows_B = torch.arange(cache.batch_size, device=hidden_BPD.device)
-        hidden_BD = hidden_BPD[rows_B, torch.tensor(counts, device=hidden_BPD.device) - 1]
+        text_BP, codes_BPGC = split_ids(input_ids, self.spec, self.special_tokens.empty, lengths)
+        num_groups = text_BP.shape[1]
+        counts = tuple(lengths) if lengths is not None else (num_groups,) * cache.batch_size
+        documents = Documents(counts)
+        # Rows of unequal lengths side by side: padding would be computed like anything else.
+        ends_B = torch.tensor(counts, device=text_BP.device)
+        kept_BP = torch.arange(num_groups, device=text_BP.device) < ends_B.unsqueeze(1)
+        embedded_ND = self._embed_rows(text_BP[kept_BP], codes_BPGC[kept_BP])
+        hidden_ND = self.model(embedded_ND.unsqueeze(0), cache, documents=documents).squeeze(0)
+        hidden_BD = hidden_ND[ends_B.cumsum(0) - 1]
         cache.advance(counts)
-        return self.lm_head(hidden_BD), hidden_BD
+        return self.lm_head.of_rows(hidden_BD), hidden_BD
 
     @torch.no_grad()
-    def step(self, text_B: Tensor, codes_BGC: Tensor, cache: KVCache) -> tuple[Tensor, Tensor]:
+    def step(
+        self,
+        text_B: Tensor,
+        codes_BGC: Tensor,
+        cache: KVCache,
+        speaking: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Append one group to every row: the same results as `prefill` for the position after it.
 
         `text_B` are the chosen text ids. `codes_BGC` are the patches, G frames of C channels; read
-        only in rows whose text id is `<|empty|>`. Ids are not checked, which would wait for the
-        device: they come from this model's own logits. A row that is done goes on with the others
-        (any text id will do) and its results are left aside.
+        only in rows whose text id is `<|empty|>`. These are `speaking`, if the caller knows them;
+        to find them waits for the device. Ids are not checked: they come from this model's own
+        logits. A row that is done goes on with the others (any text id will do) and its results are
+        left aside.
         """
-        is_audio_B = text_B == self.special_tokens.empty
-        codes_BGC = torch.where(is_audio_B[:, None, None], codes_BGC, 0)
-        embedded_B1D = self._embed(text_B.unsqueeze(1), codes_BGC.unsqueeze(1))
-        hidden_BD = self.model(embedded_B1D, cache).squeeze(1)
+        known = None if speaking is None else torch.tensor(speaking, device=text_B.device)
+        embedded_BD = self._embed_rows(text_B, codes_BGC, known)
+        hidden_BD = self.model(embedded_BD.unsqueeze(1), cache).squeeze(1)
         cache.advance([1] * cache.batch_size)
-        return self.lm_head(hidden_BD), hidden_BD
+        return self.lm_head.of_rows(hidden_BD), hidden_BD
 
     def patch_logits(self, hidden_ND: Tensor, codes_NGC: Tensor) -> list[Tensor]:
         """Logits of N known patches, for each channel `[N, G, V_c]`; with gradients.
@@ -243,10 +258,16 @@ class MiMoAudio(nn.Module):
         return PatchParts(
             spec=self.spec,
             transformer=self.local_transformer,
-            heads=self.local_transformer_lm_heads,
+            heads=tuple(_linears(self.local_transformer_lm_heads)),
             tables=self.speech_embeddings,
             to_local=getattr(self, "speech_embeddings_to_local", None),
         )
+
+
+def _linears(modules: nn.ModuleList) -> Iterator[Linear]:
+    for module in modules:
+        if isinstance(module, Linear):
+            yield module
 
 
 def _check_special(special_tokens: SpecialTokens, spec: ModelSpec) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from model.backbone import Transformer
 from model.cache import KVCache
+from model.linear import Linear
 from model.spec import ModelSpec
 from schemas.errors import ModelError
 
@@ -26,10 +27,10 @@ class PatchParts:
 
     spec: ModelSpec
     transformer: Transformer
-    heads: nn.ModuleList
+    heads: tuple[Linear, ...]
     tables: nn.ModuleList
     """Code embeddings, shared with the patch encoder."""
-    to_local: nn.Linear | None
+    to_local: Linear | None
     """From the width of the embeddings to the decoder's, where they differ."""
 
     def embed(self, channel: int, codes: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class PatchSteps:
     The logit of a channel's empty code is -inf: it is never a token of a patch.
     """
 
-    def __init__(self, parts: PatchParts, downcast: nn.Linear, batch_size: int) -> None:
+    def __init__(self, parts: PatchParts, downcast: Linear, batch_size: int) -> None:
         self._parts = parts
         self._downcast = downcast
         weight = downcast.weight
@@ -118,7 +119,7 @@ class PatchSteps:
             )
         self._cache.clear()
         self._step = 0
-        return self._logits(self._downcast(hidden_BD))
+        return self._logits(self._downcast.of_rows(hidden_BD))
 
     @torch.no_grad()
     def next(self, tokens: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -152,7 +153,7 @@ class PatchSteps:
         self._cache.advance([1] * self._cache.batch_size)
         logits = {}
         for channel in self.active_channels(self._step):
-            of_channel_BV = self._parts.heads[channel](hidden_BD)
+            of_channel_BV = self._parts.heads[channel].of_rows(hidden_BD)
             of_channel_BV[:, self._parts.spec.empty_codes[channel]] = float("-inf")
             logits[channel] = of_channel_BV
         return logits

@@ -46,13 +46,14 @@ GREEDY = Sampling(temperature=0.0)
 
 
 class Sampler:
-    """Draws one id for each of B rows, every row by settings of its own."""
+    """Draws one id for each row, every row by settings of its own."""
 
     def __init__(self, rows: Sequence[Sampling], device: torch.device) -> None:
-        self._all_greedy = all(row.greedy for row in rows)
-        self._filters = any(
-            (row.top_k is not None or row.top_p is not None) and not row.greedy for row in rows
-        )
+        """`rows` are B settings, or one for any number of rows."""
+        drawn = [row for row in rows if not row.greedy]
+        self._some_greedy, self._all_greedy = len(drawn) < len(rows), not drawn
+        self._has_top_k = any(row.top_k is not None for row in drawn)
+        self._has_top_p = any(row.top_p is not None for row in drawn)
         most = torch.iinfo(torch.int64).max
 
         def column(values: list[float], dtype: torch.dtype) -> Tensor:
@@ -78,6 +79,8 @@ class Sampler:
         mass_BV = kept_BV.softmax(dim=-1).double().cumsum(dim=-1)
         wanted_B1 = draws_B.double().unsqueeze(1) * mass_BV[:, -1:]
         drawn_B = (mass_BV <= wanted_B1).sum(dim=-1).clamp(max=logits_BV.shape[-1] - 1)
+        if not self._some_greedy:
+            return drawn_B
         return torch.where(self._greedy_B, logits_BV.argmax(dim=-1), drawn_B)
 
     def filtered(self, logits_BV: Tensor) -> Tensor:
@@ -87,15 +90,19 @@ class Sampler:
         rows the result has no meaning.
         """
         logits_BV = logits_BV.float() / self._temperature_B1
-        if not self._filters:
+        if not (self._has_top_k or self._has_top_p):
             return logits_BV
         sorted_BV = logits_BV.sort(dim=-1).values
         size = sorted_BV.shape[-1]
-        kth_B1 = sorted_BV.gather(1, (size - self._top_k_B1).clamp(min=0))
-        sorted_BV = sorted_BV.masked_fill(sorted_BV < kth_B1, float("-inf"))
-        mass_BV = sorted_BV.softmax(dim=-1).cumsum(dim=-1)
-        first_B1 = (mass_BV <= self._dropped_B1).sum(dim=-1, keepdim=True).clamp(max=size - 1)
-        least_B1 = torch.maximum(kth_B1, sorted_BV.gather(1, first_B1))
+        least_B1 = sorted_BV[:, :1]
+        if self._has_top_k:
+            places_B1 = (size - self._top_k_B1).clamp(min=0).expand(len(logits_BV), 1)
+            least_B1 = sorted_BV.gather(1, places_B1)
+            sorted_BV = sorted_BV.masked_fill(sorted_BV < least_B1, float("-inf"))
+        if self._has_top_p:
+            mass_BV = sorted_BV.softmax(dim=-1).cumsum(dim=-1)
+            first_B1 = (mass_BV <= self._dropped_B1).sum(dim=-1, keepdim=True).clamp(max=size - 1)
+            least_B1 = torch.maximum(least_B1, sorted_BV.gather(1, first_B1))
         return logits_BV.masked_fill(logits_BV < least_B1, float("-inf"))
 
 

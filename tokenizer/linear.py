@@ -33,7 +33,7 @@ class RowProduct:
         plus_NO: Tensor | None = None,
     ) -> Tensor:
         """`rows @ matrix.T + bias`, then GELU if asked, then `plus` if given."""
-        if not _onednn_serves(rows_NI):
+        if not onednn_serves(rows_NI):
             out = functional.linear(rows_NI, self._as_matrix(*weights), bias_O)
             out = functional.gelu(out) if gelu else out
             return out if plus_NO is None else plus_NO + out
@@ -134,7 +134,8 @@ def _taps_as_rows(weight_COW: Tensor) -> Tensor:
     return weight_COW.permute(2, 1, 0).flatten(0, 1)
 
 
-def _onednn_serves(rows: Tensor) -> bool:
+def onednn_serves(rows: Tensor) -> bool:
+    """Whether products of such rows take the layout; else a `RowProduct` is the ordinary one."""
     return (
         rows.device.type == "cpu"
         and rows.dtype == torch.float32

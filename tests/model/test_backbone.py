@@ -8,6 +8,7 @@ from torch import Tensor
 
 from model.backbone import Transformer
 from model.cache import KVCache
+from model.documents import Documents
 from model.small import small_model, small_spec, untrained_model
 
 
@@ -44,17 +45,25 @@ def test_in_parts_as_at_once(stack: Transformer, cuts: list[int]) -> None:
 
 @torch.no_grad()
 def test_unequal_rows_as_each_alone(stack: Transformer) -> None:
-    x = rows(stack, 3, 20)
-    lengths = [20, 3, 11]
-    more = rows(stack, 3, 2)
+    """Packed side by side, twice, and then by one position each."""
+    x = rows(stack, 3, 40)
     cache = cache_of(stack, 3)
-    first = stack(x, cache)
-    cache.advance(lengths)
-    second = stack(more, cache)
-    for row, length in enumerate(lengths):
-        wanted = stack(torch.cat([x[row, :length], more[row]]).unsqueeze(0))[0]
-        torch.testing.assert_close(first[row, :length], wanted[:length], atol=2e-5, rtol=1e-4)
-        torch.testing.assert_close(second[row], wanted[length:], atol=2e-5, rtol=1e-4)
+    found: list[list[Tensor]] = [[], [], []]
+    at = [0, 0, 0]
+    for counts in ((20, 3, 11), (2, 30, 1), (1, 1, 1)):
+        parts = [x[row, at[row] : at[row] + count] for row, count in enumerate(counts)]
+        packed = torch.cat(parts).unsqueeze(0)
+        if max(counts) == 1:
+            new = stack(packed.transpose(0, 1), cache).transpose(0, 1)
+        else:
+            new = stack(packed, cache, documents=Documents(counts))
+        cache.advance(counts)
+        for row, part in enumerate(new[0].split(counts)):
+            found[row].append(part)
+            at[row] += counts[row]
+    for row, length in enumerate(at):
+        wanted = stack(x[row : row + 1, :length])[0]
+        torch.testing.assert_close(torch.cat(found[row]), wanted, atol=2e-5, rtol=1e-4)
 
 
 @torch.no_grad()
