@@ -1,0 +1,80 @@
+"""The sequences of one source with their documents laid out."""
+
+from bisect import bisect_right
+from functools import lru_cache
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from model.loader.batch import Document, PackedSequence
+from model.loader.committed import Committed
+from model.loader.loader_spec import LoaderSource
+from model.loader.row_index import RowIndex, row_index
+from model.loader.shard import GroupRows, Shard
+from model.loader.stream import SourceStream, StreamFacts
+from schemas.ids import digest
+
+Laid = TypeVar("Laid", covariant=True)
+
+_OPEN_SHARDS = 256
+"""Whose footers are kept, about 0.1 MB each."""
+
+
+class SourceRows(Generic[Laid]):
+    """Sequences by number. Decoded row groups of about two windows are held."""
+
+    def __init__(
+        self,
+        source: LoaderSource[Laid],
+        committed: Committed,
+        number: int,
+        folder: Path,
+        *,
+        seed: int,
+        context_length: int,
+        window_groups: int,
+    ) -> None:
+        self._committed, self._sample, self._number = committed, source.sample, number
+        self._index: RowIndex = row_index(committed, source.sample, folder)
+        facts = StreamFacts(
+            index=digest(committed.digest, source.sample.name),
+            seed=seed,
+            number=number,
+            context_length=context_length,
+            window_groups=window_groups,
+            can_be_cut=source.sample.can_be_cut,
+        )
+        self.stream = SourceStream(self._index, facts, folder, where=source.uri)
+        # Bound to this object, not to its class: caches must not outlive it.
+        self._shard = lru_cache(_OPEN_SHARDS)(self._open_shard)
+        self._group = lru_cache(2 * window_groups)(self._read_group)
+        self._starts = lru_cache(4)(self._find_starts)
+
+    def sequence(self, number: int, place_of_all: int) -> PackedSequence[Laid]:
+        """Sequence `number` of the source, which is `place_of_all` in the order of all sources."""
+        place = self.stream.locate(number)
+        groups, starts = self._starts(place.window)
+        documents, at = [], 0
+        for row, first, length in self.stream.sequence(place):
+            which = bisect_right(starts, row) - 1
+            rows, row = self._group(groups[which]), row - starts[which]
+            content = self._sample.lay_out(rows, row, first, length)
+            documents.append(Document(content, at, length, first, rows, row))
+            at += length
+        return PackedSequence(place_of_all, self._number, place.epoch, tuple(documents))
+
+    def _find_starts(self, window: int) -> tuple[list[int], list[int]]:
+        """Row groups of a window, and the row of the window that each begins with."""
+        groups, starts, rows = self.stream.groups(window), [], 0
+        for group in groups:
+            starts.append(rows)
+            rows += int(self._index.start[group + 1] - self._index.start[group])
+        return groups, starts
+
+    def _open_shard(self, number: int) -> Shard:
+        committed = self._committed
+        return Shard(committed.storage, committed.file(number), committed.tokenizer)
+
+    def _read_group(self, number: int) -> GroupRows:
+        shard = self._shard(int(self._index.shard[number]))
+        sample = self._sample
+        return shard.group(int(self._index.group[number]), sample.columns, sample.num_codebooks)
