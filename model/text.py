@@ -7,6 +7,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from model.special_tokens import TOKENIZER_FILE, WRITTEN_FORMS, SpecialTokens
 from schemas.errors import ModelError
+from schemas.ids import digest
 
 NUM_BYTES = 256
 
@@ -53,6 +54,11 @@ class TextTokenizer:
             [AddedToken(form, special=True, normalized=False) for form in WRITTEN_FORMS.values()]
         )
         return cls(tokenizer)
+
+    @property
+    def digest(self) -> str:
+        """Equal for tokenizers that give every text the same ids."""
+        return digest("text-tokenizer", self._tokenizer.to_str())
 
     def save(self, folder: str | Path) -> None:
         """Writes `folder/tokenizer.json`, which `from_folder` opens."""

@@ -50,7 +50,7 @@ class ModelSource(SpecModel):
     folder: str | None = None
     """A released folder, or one that this trainer wrote."""
     size: Literal["tiny", "small", "medium"] | None = None
-    """Random weights of the seed: about 0.3, 1.5 and 100 million parameters, text as bytes."""
+    """Random weights of the seed: about 0.5, 1.5 and 100 million parameters, text as bytes."""
     config: str | None = None
     """A `config.json` of any size, for random weights; `text_tokenizer` must fit it."""
     text_tokenizer: str | None = None
@@ -72,6 +72,8 @@ class SourceSpec(SpecModel):
     """Output folder of a job, or a copy of its `shards/`; local or any fsspec URL."""
     weight: float = Field(default=1.0, gt=0)
     """Share of the tokens, relative to the other sources."""
+    version: int | None = Field(default=None, ge=0)
+    """Of the output's manifest, for an output that has grown since; null: as it is now."""
     tasks: dict[str, float] = Field(min_length=1)
     """Task formats of `model.training.samples` to their shares of the rows."""
 
@@ -98,8 +100,8 @@ class TrainRunSpec(SpecModel):
     compile: bool = False
     shard: bool = True
     """FSDP2 where there are several processes."""
-    loader_threads: int = Field(default=1, ge=0, le=16)
-    """Steps that are laid out ahead; 0: in the training process's own time."""
+    steps_ahead: int = Field(default=2, ge=0, le=64)
+    """Steps that are laid out ahead, in a thread; 0: in the training's own time."""
     log_every: int = Field(default=10, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -56,8 +56,10 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]
 class StepSource(Protocol):
     """Where batches come from: a pure function of the step, whoever asks."""
 
-    digest: str
-    """Of everything that decides what is in a step."""
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Of all that decides what is in a step, as plain values."""
+        ...
 
     def sequences(self, step: int, rank: int, world: int) -> Sequence[Sequence[Example]]:
         """This rank's packed sequences of a step, each the documents in it; the same number on
@@ -107,7 +109,7 @@ class Trainer:
         An interrupt (SIGINT, SIGTERM) ends the step, saves, and raises `KeyboardInterrupt`.
         """
         wanted = self.spec.model_dump(mode="json", exclude={"run", "output"})
-        claim(self.folder, wanted | {"data_digest": self.source.digest}, first=self._rank == 0)
+        claim(self.folder, wanted | {"batches": dict(self.source.facts)}, first=self._rank == 0)
         step = 0
         if found := self._checkpoints.latest():
             step = found[0]

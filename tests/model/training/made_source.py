@@ -1,6 +1,6 @@
 """A source of batches made on the spot: echo tasks that a tiny model learns within some steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ _TASKS = ("interleaved", "asr_document", "tts_document", "text")
 class MadeSource:
     """Sequences of two documents each, drawn from the step's number alone."""
 
-    digest = "made"
-
     def __init__(self, model: MiMoAudio) -> None:
+        self.facts: Mapping[str, Any] = {"manifest": "made"}
         self._tasks = Tasks(TextTokenizer.of_bytes(), empty_codes=model.spec.empty_codes)
 
     def sequences(self, step: int, rank: int, world: int) -> Sequence[Sequence[Example]]:

@@ -86,8 +86,8 @@ def test_another_spec_and_other_data_are_refused_by_name(tmp_path: Path) -> None
     with pytest.raises(TrainingError, match="seed differs"):
         run(spec_of(tmp_path, {"seed": 1}))
     model, source, text = parts()
-    source.digest = "other"
-    with pytest.raises(TrainingError, match="data_digest differs"):
+    source.facts = {"manifest": "other"}
+    with pytest.raises(TrainingError, match=r"batches\.manifest differs"):
         Trainer(spec_of(tmp_path), model, source, text).run()
     run(spec_of(tmp_path, {"run": {"log_every": 1}}))  # how it runs may change
 
