@@ -79,8 +79,10 @@ def _write_parquet(
         path = root / folder / data_name(unit, epoch, sha256)
         file = DataFile(path.relative_to(root).as_posix(), found, part.stat().st_size, sha256)
         if not (path.exists() and sha256_of(path) == sha256):
+            # Synced before it has its name: after a sync that failed the next one may say yes to
+            # what was lost, so a file that is found under its name must be on the disk already.
+            sync(part)
             part.replace(path)
-        sync(path)
         sync(path.parent)
     finally:
         with suppress(OSError):

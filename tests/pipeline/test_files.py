@@ -1,6 +1,9 @@
 """Files are put in place whole, once, and a disk that fails is told from everything else."""
 
 import resource
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,19 @@ import pytest
 from pipeline.files import create_file, sha256_of, write_parquet, write_text
 from schemas.errors import StorageError
 
+ROOT = Path(__file__).resolve().parents[2]
 TABLE = pa.table({"x": list(range(5000))})
+WRITE = """
+import sys
+from pathlib import Path
+from pipeline.files import write_parquet
+from schemas.errors import StorageError
+from tests.pipeline.test_files import TABLE
+try:
+    write_parquet(TABLE, Path(sys.argv[1]), "", "unit", 0)
+except StorageError as error:
+    print(error)
+"""
 
 
 @pytest.fixture
@@ -67,3 +82,19 @@ def test_without_room_nothing_is_left_and_the_error_says_what_to_do(tmp_path: Pa
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"gone/entry: .*went away"):
         create_file(tmp_path / "gone" / "entry", b"")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_what_the_disk_did_not_take_has_no_name_under_which_it_would_be_believed(
+    tmp_path: Path,
+) -> None:
+    fails = ["strace", "-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1"]
+    said = subprocess.run(
+        [*fails, "-o", "/dev/null", sys.executable, "-c", WRITE, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "Input/output error" in said
+    assert list(tmp_path.iterdir()) == []
