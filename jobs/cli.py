@@ -68,12 +68,47 @@ def plan(
 
 
 @app.command()
-def status(out: Out, as_json: AsJson = False) -> None:
-    """Count inputs, segments, hours and frames of an output from its committed tables."""
-    from pipeline.status import status_of
+def status(
+    out: Out,
+    as_json: AsJson = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every file and prove that all is as committed.")
+    ] = False,
+) -> None:
+    """Count inputs, segments, hours and frames of an output from its committed tables.
 
+    With --verify the exit code is 2 if a file is damaged or the tables do not add up.
+    """
+    from pipeline.status import status_of
+    from pipeline.verify import verify as verify_output
+
+    if verify:
+        proof = verify_output(out)
+        print(proof.to_json() if as_json else proof.to_text())
+        raise typer.Exit(0 if proof.ok else 2)
     found = status_of(out)
     print(found.to_json() if as_json else found.to_text())
+
+
+@app.command()
+def gc(
+    out: Out,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Hours since a file was written; younger ones stay.")
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove files that no commit names: of attempts that were killed, or lost a race.
+
+    Example: audiomill gc out/demo --grace 1 --dry-run
+    """
+    from pipeline.leftovers import collect_leftovers
+
+    found = collect_leftovers(out, grace_s=grace * 3600, dry_run=dry_run)
+    for leftover in found:
+        print(leftover.name)
+    done = "would be removed" if dry_run else "removed"
+    print(f"{len(found)} files {done}, {sum(f.size_bytes for f in found) / 1e6:.1f} MB")
 
 
 @app.command()
@@ -199,6 +234,29 @@ def tokenizer_eval(
             print(f"{clip.outcome}: {clip.name}: {clip.cause}", file=sys.stderr)
     if found.num("failed"):
         raise typer.Exit(3)
+
+
+@app.command("train")
+def train_model(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec (YAML).")],
+    overrides: Overrides = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many workers of Ray Train.")
+    ] = None,
+    address: Address = None,
+) -> None:
+    """Train the language model on shards, or go on where the training stopped.
+
+    Example: audiomill train jobs/pretrain-tiny.yaml output=out/mine steps=100
+    """
+    if ray_workers is not None or address is not None:
+        from jobs.train_on_ray import train_on_ray
+
+        print(train_on_ray(spec, overrides, ray_workers or 1, address))
+        return
+    from jobs.train_command import train
+
+    print(train(spec, overrides))
 
 
 @app.command()

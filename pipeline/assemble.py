@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from pipeline.code_fingerprint import code_of, pipeline_code
 from pipeline.spec_file import explain
 from schemas.errors import EngineMissingError, SpecError
 from schemas.ids import digest
@@ -63,6 +64,11 @@ class Job:
     def stage_fingerprints(self) -> dict[str, str]:
         """Label to digest, so that a changed stage can be named."""
         return {named.label: named.stage.fingerprint() for named in self.stages}
+
+    def code_fingerprints(self) -> dict[str, str]:
+        """`pipeline` and `stages.<label>` to a digest of their code."""
+        stages = {f"stages.{named.label}": code_of(type(named.stage)) for named in self.stages}
+        return {"pipeline": pipeline_code(), **stages}
 
 
 def assemble(spec: JobSpec) -> Job:

@@ -43,7 +43,7 @@ _PROOF = ".checkpoint.sha256"
 class DeltaStore:
     """The store under `root`; raises `OutputError` if there is none, or its log is damaged."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, trust_checkpoints: bool = True) -> None:
         self.root = root
         self._log = root / TABLE_FOLDER / "_delta_log"
         self._last = -1
@@ -57,7 +57,7 @@ class DeltaStore:
                 f"{root} holds no audiomill output (no manifest in it); name the `output` folder "
                 "of a job, or run the job first"
             )
-        for number in sorted(proofs, reverse=True):
+        for number in sorted(proofs, reverse=True) if trust_checkpoints else ():
             if self._read_checkpoint(number):
                 break
         if self.refresh() < max(numbers):
@@ -138,11 +138,7 @@ class DeltaStore:
     def _read_checkpoint(self, number: int) -> bool:
         path = self._log / f"{number:020}{_CHECKPOINT}"
         try:
-            data = path.read_bytes()
-            proof = (self._log / f"{number:020}{_PROOF}").read_text(encoding="ascii")
-            if hashlib.sha256(data).hexdigest() != proof:
-                raise ValueError("its checksum disagrees")
-            entry = _checkpoint_entry(data)
+            entry = _checkpoint_entry(_proved_checkpoint(self._log, number))
         except (OSError, ValueError) as error:
             _warn("%s is not used: %s", path, error)
             return False
@@ -198,6 +194,29 @@ def _look(log: Path) -> tuple[list[int], list[int]]:
     numbers = [number for name in names if (number := number_of(name)) is not None]
     proofs = [int(name[:20]) for name in names if name[20:] == _PROOF and name[:20].isdecimal()]
     return numbers, proofs
+
+
+def rotten_checkpoints(root: Path) -> list[str]:
+    """Names of the checkpoints under `root` that are not as they were written."""
+    log = root / TABLE_FOLDER / "_delta_log"
+    rotten = []
+    for number in sorted(_look(log)[1]):
+        try:
+            _proved_checkpoint(log, number)
+        except FileNotFoundError:
+            continue  # only its proof is left
+        except (OSError, ValueError):
+            path = log / f"{number:020}{_CHECKPOINT}"
+            rotten.append(path.relative_to(root).as_posix())
+    return rotten
+
+
+def _proved_checkpoint(log: Path, number: int) -> bytes:
+    data = (log / f"{number:020}{_CHECKPOINT}").read_bytes()
+    proof = (log / f"{number:020}{_PROOF}").read_text(encoding="utf-8")
+    if hashlib.sha256(data).hexdigest() != proof:
+        raise ValueError("its checksum disagrees")
+    return data
 
 
 def _checkpoint_entry(data: bytes) -> Entry:

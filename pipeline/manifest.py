@@ -5,6 +5,7 @@ there is atomic, so a recording's rows appear in every table together or not at 
 the log, never by what lies in the folder.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ TableRows = Mapping[str, list[dict[str, Any]]]
 class Manifest:
     """The tables under `out`; `create` makes them, anything else wants them to be there."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, trust_checkpoints: bool = True) -> None:
         self.out = out
         self.folder = out / TABLE_FOLDER
-        self.store = DeltaStore(out)
+        self.store = DeltaStore(out, trust_checkpoints=trust_checkpoints)
 
     @classmethod
     def create(cls, out: Path) -> "Manifest":
@@ -71,7 +72,7 @@ class Manifest:
     def files(self, table: str) -> list[Path]:
         """Committed files of a table, in order of name."""
         self.store.refresh()
-        return self._files(table)
+        return [self.out / file.name for file in self._files(table)]
 
     def table(
         self,
@@ -87,37 +88,44 @@ class Manifest:
         schema = TABLES[name].schema()
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
-        parts = []
-        for path in self.files(name):
-            if not of_unit(unit_of(path.name) or ""):
-                continue
-            try:
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    part = file.read(columns=columns)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise OutputError(
-                    f"{path} is committed but cannot be read ({error}); the output is damaged: "
-                    "restore the file, or run the job into a new output"
-                ) from error
-            parts.append(part.cast(schema))
+        self.store.refresh()
+        wanted = (file for file in self._files(name) if of_unit(unit_of(file.name) or ""))
+        parts = [self._read(file, columns).cast(schema) for file in wanted]
         return pa.concat_tables(parts) if parts else schema.empty_table()
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self, *, refresh: bool = True) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with a view per table over the committed files."""
         connection = duckdb.connect()
-        for statement in self.view_statements():
+        for statement in self.view_statements(refresh=refresh):
             connection.execute(statement)
         return connection
 
-    def view_statements(self) -> list[str]:
+    def view_statements(self, *, refresh: bool = True) -> list[str]:
         """SQL that makes the views: over the files that the log names, never over a glob."""
-        self.store.refresh()  # once, so that all views see the same units
-        return [_view(name, self._files(name)) for name in TABLES]
+        if refresh:
+            self.store.refresh()  # once, so that all views see the same units
+        return [
+            _view(name, [self.out / file.name for file in self._files(name)]) for name in TABLES
+        ]
 
-    def _files(self, table: str) -> list[Path]:
+    def _files(self, table: str) -> list[DataFile]:
         prefix = f"{TABLE_FOLDER}/{PARTITION}={table}/"
-        names = (file.name for file in self.store.committed_files())
-        return sorted(self.out / name for name in names if name.startswith(prefix))
+        return sorted(f for f in self.store.committed_files() if f.name.startswith(prefix))
+
+    def _read(self, file: DataFile, columns: list[str] | None) -> pa.Table:
+        path = self.out / file.name
+        try:
+            data = path.read_bytes()
+            # Page checksums do not cover the footer, which says where and what the columns are.
+            if hashlib.sha256(data).hexdigest() != file.sha256:
+                raise ValueError("its bytes are not those that were committed")
+            with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as parquet:
+                return parquet.read(columns=columns)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise OutputError(
+                f"{path} is committed but cannot be read ({error}); the output is damaged: "
+                "restore the file, or run the job into a new output"
+            ) from error
 
 
 def write_rows(out: Path, unit: str, epoch: int, rows: TableRows) -> list[DataFile]:

@@ -31,10 +31,12 @@ FORMAT = 2
 """Of `job.json` and of the names of files; other ones are refused."""
 JOB_FILE = "job.json"
 LOCK_FILE = ".lock"
+INPUTS_PATTERN = "inputs-*.parquet"
+"""`job.json` says which one; several beginners may have left their own."""
 OURS = (
     *(JOB_FILE, LOCK_FILE, TABLE_FOLDER, SHARDS_FOLDER, "report", "catalog.duckdb"),
     *(attempts.FOLDER, events.FOLDER, heartbeat.FOLDER),
-    *("scores.json", "inputs-*.parquet", ".*.part"),
+    *("scores.json", INPUTS_PATTERN, ".*.part"),
 )
 """Names of everything that a job writes under its output."""
 
@@ -175,6 +177,8 @@ def job_record(job: Job, inputs: DataFile) -> dict[str, Any]:
         "audiomill": FORMAT,
         "fingerprint": job.fingerprint(),
         "stages": job.stage_fingerprints(),
+        "engines": {named.label: named.stage.describe() for named in job.stages},
+        "code": job.code_fingerprints(),
         "inputs": asdict(inputs),
         "units": asdict(UnitRule.of(job.spec.run, inputs.num_rows)),
         "spec": job.spec.model_dump(mode="json"),
@@ -231,7 +235,7 @@ def read_inputs(out: Path) -> tuple[Source, ...]:
 
 
 def _check_same_job(job: Job, out: Path, was: dict[str, Any]) -> None:
-    if was["fingerprint"] == job.fingerprint():
+    if (was["fingerprint"], was["code"]) == (job.fingerprint(), job.code_fingerprints()):
         return
     changed = _changes(was, job)
     raise OutputError(
@@ -244,14 +248,21 @@ def _changes(was: dict[str, Any], job: Job) -> list[str]:
     """Names of what differs between a job record and a job, the most telling first."""
     changed = []
     spec, stages = job.spec.model_dump(mode="json"), job.stage_fingerprints()
+    engines = {named.label: named.stage.describe() for named in job.stages}
     for section in ("name", "inputs", "seed", "tokenize"):
         if was["spec"].get(section) != spec.get(section):
             changed.append(section)
     for label in dict.fromkeys([*was["stages"], *stages]):
         if was["stages"].get(label) != stages.get(label):
-            changed.append(f"stages.{label}")
+            before, now = was["engines"].get(label), engines.get(label)
+            of_engine = f" ({before!r} then, {now!r} now)" if before and now != before else ""
+            changed.append(f"stages.{label}{of_engine}")
     if not changed and list(was["stages"]) != list(stages):
         changed.append("the order of stages")
+    code = job.code_fingerprints()
+    changed += [
+        f"the code of {name}" for name in code if was["code"].get(name, code[name]) != code[name]
+    ]
     return changed or ["an engine or a model"]
 
 

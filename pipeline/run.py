@@ -24,17 +24,15 @@ from pipeline.process import Clocks
 from pipeline.shards import ShardPlan
 from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_duplicates
 from pipeline.tokenize import ask_fingerprint, missing_shards, write_shards
+from pipeline.units import FINISHED
 from pipeline.worker import OpenTokenizer, UnitResult, add_clocks
 from schemas.errors import StorageError
-from schemas.ids import digest
 from schemas.source import Source
 
 RECORDED_PACKAGES = (
     *("audiomill", "torch", "torchaudio", "av", "ray", "pyarrow", "deltalake", "duckdb"),
     *("silero-vad", "pyannote.audio", "faster-whisper", "pocketsphinx", "resemblyzer", "numpy"),
 )
-FINISHED = digest("finished")
-"""Unit of a job that has nothing left to do."""
 
 
 class Reporter(Protocol):

@@ -46,7 +46,7 @@ def missing_shards(output: Output, engine: Engine, fingerprint: str) -> list[Sha
             "opens now; put its weights back, or start over with --fresh"
         )
     done = output.manifest.units()
-    return [plan for plan in plans if _unit_id(plan) not in done]
+    return [plan for plan in plans if shard_unit(plan) not in done]
 
 
 def ask_fingerprint(engine: Engine) -> str:
@@ -81,7 +81,7 @@ def write_shards(
     waiting = list(plans)
     while waiting:
         done = output.manifest.units()
-        waiting = [plan for plan in waiting if _unit_id(plan) not in done]
+        waiting = [plan for plan in waiting if shard_unit(plan) not in done]
         batch = waiting[:SHARDS_AT_ONCE]
         _write_batch(engine, output, batch, fingerprint, on_shard, on_clocks, on_tick)
 
@@ -105,7 +105,7 @@ def _write_batch(
         steps = (Step("cpu", "cut"), Step("gpu", "encode"))
     parts: dict[tuple[int, int], Any] = {}
     chunks = [
-        Work(f"{_unit_id(plan)}/{number}", (index, number), (chunk,), steps)
+        Work(f"{shard_unit(plan)}/{number}", (index, number), (chunk,), steps)
         for index, plan in enumerate(batch)
         for number, chunk in enumerate(plan.chunks())
     ]
@@ -117,7 +117,7 @@ def _write_batch(
     epoch = output.manifest.epoch()
     writes = [
         Work(
-            _unit_id(plan),
+            shard_unit(plan),
             plan,
             (plan, *(parts[key] for key in sorted(parts) if key[0] == index)),
             (Step("cpu", "write", (fingerprint, epoch)),),
@@ -128,22 +128,24 @@ def _write_batch(
     def commit(work: Work, result: tuple[DataFile, list[int], Clocks]) -> None:
         plan: ShardPlan = work.key
         file, frames, clocks = result
-        rows = _shard_rows(plan, file, frames, fingerprint, num_codebooks)
-        files = [*write_rows(output.out, _unit_id(plan), epoch, rows), file]
-        if output.manifest.commit(_unit_id(plan), files, epoch) is Outcome.COMMITTED:
+        rows = shard_rows(plan, file, frames, fingerprint, num_codebooks)
+        files = [*write_rows(output.out, shard_unit(plan), epoch, rows), file]
+        if output.manifest.commit(shard_unit(plan), files, epoch) is Outcome.COMMITTED:
             on_clocks(clocks)
             on_shard(plan, sum(frames))
 
     _or_give_up(engine.stream(writes, commit, on_tick=on_tick))
 
 
-def _unit_id(plan: ShardPlan) -> str:
+def shard_unit(plan: ShardPlan) -> str:
+    """Id of the unit that a shard is committed under."""
     return digest("shard", plan.name)
 
 
-def _shard_rows(
+def shard_rows(
     plan: ShardPlan, file: DataFile, frames: list[int], fingerprint: str, num_codebooks: int
 ) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables that tell of a shard; `frames` are those of its rows, in order."""
     tokens = [
         {
             "segment_id": row.segment_id,

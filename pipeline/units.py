@@ -19,6 +19,8 @@ UNITS_WORTH_SPLITTING = 256
 """Below so many inputs a unit is one input: commits are cheap and workers even out."""
 MAX_UNIT_BYTES = 16 * 2**20
 """About half an hour of compressed speech: what a worker holds decoded at once."""
+FINISHED = digest("finished")
+"""Unit without rows of a job that has nothing left to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
