@@ -7,7 +7,7 @@ import numpy as np
 from schemas.codes import Waveform
 from schemas.errors import ItemError
 from stages.decoding.contents import Contents
-from stages.resample import resample
+from stages.resample_blocks import resample_in_blocks
 
 
 @dataclass
@@ -68,7 +68,7 @@ def _joined(contents: Contents, samples: Waveform, rate_hz: int) -> Waveform:
         piece = samples[start : start + stretch.num_samples]
         start += stretch.num_samples
         if stretch.sample_rate_hz != rate_hz:
-            piece = resample(piece, stretch.sample_rate_hz, rate_hz)
+            piece = resample_in_blocks(piece, stretch.sample_rate_hz, rate_hz)
         pieces.append(piece)
     return np.concatenate(pieces)
 

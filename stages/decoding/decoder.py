@@ -1,7 +1,8 @@
 """Reads files in a child process, which may crash, eat memory, hang or lie, and harms nobody.
 
 The child is kept over many files, because starting one takes 0.3 s, and replaced when it died, has
-served enough of them, or has grown. Nothing that it says is taken unchecked.
+served enough of them, or has grown. Nothing that it says is taken unchecked. What no check can see:
+a child that a file has taken over may falsify the samples of later files until it is replaced.
 """
 
 import errno
@@ -84,7 +85,7 @@ class IsolatedDecoder:
                 try:
                     return self._attempt(file, name, limits, wall_s)
                 except ChildDiedError as death:
-                    _log.warning("decoder %s on %s (try %d)", death, name, attempt)
+                    _log.warning("decoder %s on %r (try %d)", death, name, attempt)
                     if attempt == self._attempts or death.error_class == "TIMEOUT":
                         raise _blame(death, name, attempt, wall_s) from death
         raise AssertionError("not reached")

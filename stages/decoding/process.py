@@ -22,9 +22,8 @@ from stages.decoding.child import OUT_OF_MEMORY_STATUS
 from stages.decoding.wire import receive, send
 
 _START_TIMEOUT_S = 180.0
-_KILL_TIMEOUT_S = 10.0
-_HANG_UP_S = 2.0
-"""How long a child may take to be gone after it let go of its line."""
+_KILL_TIMEOUT_S = 30.0
+_PF_EXITING = 0x4  # of the flags in /proc/PID/stat, as in linux/sched.h
 _ENVIRONMENT = {
     # Nothing of ours: an environment holds secrets. One thread, because the filter allows no more.
     "LC_ALL": "C.UTF-8",
@@ -78,6 +77,7 @@ class ChildProcess:
         self.end = weakref.finalize(self, _end, self._process, self._line, os.getpid())
         """Kills it and its whole process group, and waits for it. May be called again."""
         self.pid = self._process.pid
+        self._cpu_s = 0.0
         self.held = self._greeting()
         """What confines it beyond limits; see `stages.decoding.confinement.shut_in`."""
 
@@ -106,6 +106,7 @@ class ChildProcess:
             send(self._line, message, fds)
             return self._received(deadline)
         except TimeoutError:
+            self.cpu_s()
             self.end()
             raise ChildDiedError("TIMEOUT", "gave no answer in time and was killed") from None
         except (EOFError, OSError, ValueError):
@@ -116,9 +117,12 @@ class ChildProcess:
 
     def _death(self) -> ChildDiedError:
         """How it ended; ends it if it has only fallen silent."""
-        deadline = time.monotonic() + _HANG_UP_S
-        while not (dead := _is_dead(self.pid)) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _KILL_TIMEOUT_S
+        while not (dead := _is_dead(self.pid)) and _is_exiting(self.pid):
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.002)
+        self.cpu_s()
         self.end()
         if not dead:
             return ChildDiedError("CRASH", "broke off and was killed")
@@ -129,7 +133,8 @@ class ChildProcess:
         if status == -signal.SIGXCPU:
             return ChildDiedError("TIMEOUT", "used up its CPU time")
         if status < 0:
-            return ChildDiedError("CRASH", f"died of {signal.Signals(-status).name}")
+            names = {number.value: number.name for number in signal.Signals}
+            return ChildDiedError("CRASH", f"died of {names.get(-status, f'signal {-status}')}")
         return ChildDiedError("CRASH", f"ended with exit status {status or 'unknown'}")
 
     def resident_bytes(self) -> int:
@@ -140,13 +145,12 @@ class ChildProcess:
         return 0
 
     def cpu_s(self) -> float:
-        """CPU seconds that it has used; 0 once it is gone."""
+        """CPU seconds that it has used; once it is gone, those that it had when it was ended."""
         clock = ctypes.c_int()
-        if ctypes.CDLL(None).clock_getcpuclockid(self.pid, ctypes.byref(clock)) != 0:
-            return 0.0
-        with contextlib.suppress(OSError):
-            return time.clock_gettime(clock.value)
-        return 0.0
+        if ctypes.CDLL(None).clock_getcpuclockid(self.pid, ctypes.byref(clock)) == 0:
+            with contextlib.suppress(OSError):
+                self._cpu_s = time.clock_gettime(clock.value)
+        return self._cpu_s
 
 
 def _environment() -> dict[str, str]:
@@ -162,6 +166,15 @@ def _is_dead(pid: int) -> bool:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
         return True
+
+
+def _is_exiting(pid: int) -> bool:
+    """Whether the kernel is taking it down: its line closes a moment before it is dead."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return True
+    return bool(int(fields[6]) & _PF_EXITING)
 
 
 def _end(process: subprocess.Popen[bytes], line: socket.socket, owner_pid: int) -> None:
