@@ -53,10 +53,12 @@ def read_hybrid(data: bytes | memoryview, width: int, count: int) -> Indices | N
             num_packed += alike * length * _GROUP
             at = end
         else:
-            value = raw[start : start + (width + 7) // 8]
-            repeats.append((int.from_bytes(value.tobytes(), "little"), length, num_packed))
+            at = start + (width + 7) // 8
+            if at > len(raw):
+                return None
+            value = int.from_bytes(raw[start:at].tobytes(), "little")
+            repeats.append((value, min(length, missing), num_packed))
             num_repeated += length
-            at = start + len(value)
     return None
 
 

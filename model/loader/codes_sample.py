@@ -29,6 +29,10 @@ class CodesSample:
         return f"codes/{self.num_codebooks}"
 
     @property
+    def length_columns(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def can_be_cut(self) -> bool:
         return True
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -116,7 +116,7 @@ class Loader(Generic[Laid]):
 
     def batches(
         self, first_step: int = 0, *, rank: int = 0, world_size: int = 1, ahead: int = 2
-    ) -> Iterator[Batch[Laid]]:
+    ) -> Generator[Batch[Laid], None, None]:
         """Batches from a step on, without end; `ahead` of them are made in a thread of its own."""
         make = partial(self.batch, rank=rank, world_size=world_size)
         if not ahead:

@@ -35,7 +35,7 @@ class Page:
         try:
             body = pa.Codec(codec.lower()).decompress(self.stored, self.size)
             return memoryview(body).cast("B")
-        except (OSError, ValueError) as error:
+        except (OSError, pa.ArrowException) as error:
             raise PageError(f"a page that does not decompress ({error})") from error
 
 

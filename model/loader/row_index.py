@@ -87,7 +87,7 @@ def _lengths(committed: Committed, number: int, sample: Sample[Any]) -> list[npt
     shard = Shard(committed.storage, file, committed.tokenizer)
     found = []
     for group, num_rows in enumerate(shard.rows_of_groups):
-        lengths = sample.lengths_of(shard.group(group, sample.columns, 0))
+        lengths = sample.lengths_of(shard.group(group, sample.length_columns, 0))
         if lengths.shape != (num_rows,) or lengths.min() < 0 or lengths.max() > _LONGEST:
             raise ModelError(
                 f"{file.name}, row group {group}: samples {sample.name!r} give lengths of shape "

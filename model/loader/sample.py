@@ -26,7 +26,13 @@ class Sample(Protocol[Laid]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that it reads beside `segment_id` and `num_frames`."""
+        """Columns that layout reads beside `segment_id` and `num_frames`; documents carry them."""
+        ...
+
+    @property
+    def length_columns(self) -> tuple[str, ...]:
+        """The same of lengths. They are read of every row before the first step, so the fewer the
+        better."""
         ...
 
     @property

@@ -4,7 +4,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,7 @@ class GroupRows:
     """One chunk a column."""
     all_codes: Codes
     """Codes `[C, F]` of all rows, one after the other; `[0, F]` where none were asked for."""
+    _lists: dict[str, list[object]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_rows(self) -> int:
@@ -51,7 +52,10 @@ class GroupRows:
 
     def value(self, column: str, row: int) -> object:
         """What a row has in a column, as a Python value."""
-        return self.table[column][row].as_py()
+        if column not in self._lists:
+            # A column at once takes a fortieth of the time that its values take one by one.
+            self._lists[column] = self.table[column].to_pylist()
+        return self._lists[column][row]
 
 
 class Shard:

@@ -1,0 +1,134 @@
+"""Object stores: the same batches from far away, within a bound, and clear words when it fails."""
+
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import fsspec
+import pytest
+
+from model.loader.range_cache import RangeCache
+from model.loader.storage import Storage
+from schemas.errors import OutputError, StorageError
+from tests.model.loader.loaders import loader, steps
+
+
+@pytest.fixture
+def in_memory(output: Path) -> Iterator[str]:
+    """The output in fsspec's memory."""
+    store = fsspec.filesystem("memory")
+    store.put(f"{output}/", "/bucket/out/", recursive=True)
+    yield "memory://bucket/out"
+    store.rm("/bucket", recursive=True)
+
+
+def test_an_object_store_gives_the_batches_of_a_folder(
+    output: Path, in_memory: str, cache_folder: Path, tmp_path: Path
+) -> None:
+    here = loader(output, cache_folder=cache_folder)
+    for uri in (in_memory, f"{in_memory}/shards/"):
+        far = loader(uri, cache_folder=tmp_path / "cache")
+        assert far.digest == here.digest
+        assert steps(far, 0, 12) == steps(here, 0, 12)
+
+
+def test_what_is_kept_serves_when_the_store_is_gone(
+    in_memory: str, tmp_path: Path, output: Path
+) -> None:
+    found = loader(in_memory, cache_folder=tmp_path, window_groups=1)
+    whole = steps(found, 0, 20)
+    fsspec.filesystem("memory").rm("/bucket/out/shards", recursive=True)
+    assert steps(loader(in_memory, cache_folder=tmp_path, window_groups=1), 0, 20) == whole
+
+
+def test_the_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path: Path) -> None:
+    cache = RangeCache(tmp_path / "ranges", 100)
+    keys = [(f"{n}", 0, 30) for n in range(5)]
+    for number, key in enumerate(keys):
+        cache.put(key, bytes([number]) * 30)
+        assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= 100
+        assert cache.get(keys[0]) == bytes(30)  # used again and again, so never dropped
+    assert cache.get(keys[1]) is None
+    assert cache.get(keys[4]) == bytes([4]) * 30
+    cache.put(("large", 0, 101), bytes(101))
+    assert cache.get(("large", 0, 101)) is None
+    assert cache.get(keys[4]) is not None
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "ranges").write_text("a file, not a folder")
+    with pytest.raises(StorageError, match="the loader's cache cannot be used"):
+        RangeCache(tmp_path / "ranges", 100).put(("x", 0, 1), b"1")
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Serves a folder with byte ranges, as stores do; `broken` makes it fail."""
+
+    broken = False
+    num_bytes = 0
+
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        path = Path(self.translate_path(self.path))
+        if type(self).broken and path.suffix == ".parquet":
+            self.send_error(403)
+        elif wanted is None or not path.is_file():
+            super().do_GET()
+        else:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            data = path.read_bytes()[int(first) : int(last) + 1]
+            type(self).num_bytes += len(data)
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+
+@pytest.fixture
+def served(output: Path) -> Iterator[tuple[str, type[RangeHandler]]]:
+    """The output on an HTTP server of its own."""
+
+    class Handler(RangeHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(output))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", Handler
+        server.shutdown()
+        thread.join()
+
+
+def test_batches_come_over_http_in_ranges_each_once(
+    output: Path,
+    served: tuple[str, type[RangeHandler]],
+    cache_folder: Path,
+    tmp_path: Path,
+) -> None:
+    uri, handler = served
+    wanted = steps(loader(output, cache_folder=cache_folder), 0, 12)
+    assert steps(loader(uri, cache_folder=tmp_path), 0, 12) == wanted
+    asked = handler.num_bytes
+    assert steps(loader(uri, cache_folder=tmp_path), 0, 12) == wanted
+    assert handler.num_bytes == asked
+    handler.broken = True
+    with pytest.raises(StorageError, match=r"the store does not give it .*403"):
+        loader(uri, cache_folder=tmp_path / "another")
+
+
+def test_gone_and_short_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"123")
+    storage = Storage(str(tmp_path), RangeCache(tmp_path / "cache", 100))
+    assert storage.read("short", 1, 3, sha256="x") == b"23"
+    with pytest.raises(OutputError, match="short: 1 bytes where 7 were wanted from 2 on"):
+        storage.read("short", 2, 9, sha256="x")
+    with pytest.raises(OutputError, match="gone is committed but is not there"):
+        storage.read("gone", 0, 1, sha256="x")
+    with pytest.raises(OutputError, match="nosuchstore://x: no way to read it"):
+        Storage("nosuchstore://x", RangeCache(tmp_path / "cache", 100))
