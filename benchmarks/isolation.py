@@ -2,8 +2,9 @@
 
 Inputs: 200 files of 2 to 4 s of the demo corpus' speech in five formats (seeded cuts), and the
 recordings of the demo corpus as they are. Each is decoded by the stage, in its child process, and
-by the same code in this process; the two take turns, and the median of the rounds counts. The start
-of a child is told beside it, because it comes once in a thousand files.
+by the same code in this process; the two take turns, file by file, and the median of the rounds
+counts. Wall time is what a run sees, CPU time what a busy machine can still measure. The start of a
+child is told beside them, because it comes once in a thousand files.
 
     python -m benchmarks.isolation --json [--rounds 5]
 """
@@ -94,9 +95,11 @@ def compare(stage: PyavDecode, paths: Sequence[Path], rounds: int) -> dict[str, 
 
     sums = []  # per round: wall and CPU in this process, then both isolated
     for _ in range(rounds):
-        here = [seconds_of(partial(_decoded_here, path)) for path in paths]
-        isolated = [seconds_of(partial(_decoded_by, stage, path)) for path in paths]
-        sums.append(np.concatenate([np.sum(here, axis=0), np.sum(isolated, axis=0)]))
+        times = [
+            seconds_of(partial(_decoded_here, path)) + seconds_of(partial(_decoded_by, stage, path))
+            for path in paths
+        ]
+        sums.append(np.sum(times, axis=0))
     here_s, here_cpu_s, isolated_s, isolated_cpu_s = np.median(sums, axis=0).tolist()
     audio_s = sum(_decoded_here(path).decoded_s for path in paths)
     return {
@@ -124,6 +127,8 @@ def measure(rounds: int) -> dict[str, Any]:
     return {
         "decode_overhead": corpus["overhead"],
         "decode_overhead_short_files": short["overhead"],
+        "decode_cpu_overhead": corpus["cpu_overhead"],
+        "decode_cpu_overhead_short_files": short["cpu_overhead"],
         "first_file_s": start_s,
         "corpus": corpus,
         "short_files": short,
