@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.files import part_of, storage_error
+from pipeline.files import again_if_gone, part_of, storage_error
 from pipeline.manifest import Manifest
 from schemas.errors import StorageError
 from schemas.manifest import TABLES
@@ -19,21 +19,26 @@ def write_catalog(manifest: Manifest) -> Path:
     `audiomill report` writes it anew, after a move for example.
     """
     path = manifest.out / CATALOG_FILE
+    try:
+        again_if_gone(lambda: _write(path, manifest))
+    except duckdb.IOException as error:
+        raise StorageError(
+            f"{path} cannot be written ({' '.join(str(error).split())}); make room if the disk is "
+            "full, ask 'audiomill status --verify' if a table is damaged, and run the command again"
+        ) from error
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return path
+
+
+def _write(path: Path, manifest: Manifest) -> None:
     part = part_of(path)
     try:
         with duckdb.connect(str(part)) as db:
             _fill(db, manifest)
         part.replace(path)
-    except duckdb.IOException as error:
-        raise StorageError(
-            f"{path} cannot be written ({' '.join(str(error).split())}); the tables themselves are "
-            "whole: make room, then run the same command again"
-        ) from error
-    except OSError as error:
-        raise storage_error(path, error) from error
     finally:
         part.unlink(missing_ok=True)
-    return path
 
 
 def _fill(db: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:

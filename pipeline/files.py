@@ -4,8 +4,10 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +23,7 @@ _NO_LINKS = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.E
 _NOT_MADE = _NO_ROOM | _FORBIDDEN | _NO_LINKS | {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 """Answers to a link that say for certain that it does not exist."""
 TRIES_IF_GONE = 3
+_T = TypeVar("_T")
 
 
 def write_parquet(
@@ -41,15 +44,22 @@ def write_parquet(
     """
     asked = (table, root, folder, unit, epoch, rows_per_group, dictionary)
     try:
-        for _ in range(TRIES_IF_GONE):
-            # A collection of garbage without a grace period takes half-written files too.
-            with suppress(FileNotFoundError):
-                return _write_parquet(*asked)
-        return _write_parquet(*asked)
+        return again_if_gone(lambda: _write_parquet(*asked))
     except StorageError:
         raise
     except OSError as error:
         raise storage_error(root / folder, error) from error
+
+
+def again_if_gone(write: Callable[[], _T]) -> _T:
+    """Calls `write`, and again where what it was writing was taken away.
+
+    A collection of garbage without a grace period takes half-written files too.
+    """
+    for _ in range(TRIES_IF_GONE):
+        with suppress(FileNotFoundError):
+            return write()
+    return write()
 
 
 def _write_parquet(
@@ -97,19 +107,25 @@ def create_file(path: Path, data: bytes) -> bool:
     `UnknownOutcomeError` where the disk does not say whether the file exists now, and
     `StorageError` where it does not.
     """
+    try:
+        return again_if_gone(lambda: _create_file(path, data))
+    except StorageError:
+        raise
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _create_file(path: Path, data: bytes) -> bool:
     part = part_of(path)
     try:
-        try:
-            _write_synced(part, data)
-        except OSError as error:
-            raise storage_error(path, error) from error
+        _write_synced(part, data)
         try:
             os.link(part, path)
         except FileExistsError:
             return False
         except OSError as error:
             if error.errno in _NOT_MADE:
-                raise storage_error(path, error) from error
+                raise
             raise UnknownOutcomeError(f"{path}: the disk does not say if it is there") from error
         try:
             sync(path.parent)
@@ -123,14 +139,19 @@ def create_file(path: Path, data: bytes) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Puts a small text file in place whole, over an earlier one."""
-    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        again_if_gone(lambda: _write_text(path, text))
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = part_of(path)
+    try:
         _write_synced(part, text.encode())
         part.replace(path)
         sync(path.parent)
-    except OSError as error:
-        raise storage_error(path, error) from error
     finally:
         with suppress(OSError):
             part.unlink()
