@@ -1,9 +1,9 @@
-"""Puts a finished training run into the package.
+"""Puts a finished training run into the package, with the runs that it went on from.
 
-    python -m jobs.tokenizer_speech.bundle out/tokenizer-small out/speech
+    python -m jobs.tokenizer_speech.bundle SPEECH out/tokenizer-small out/tokenizer-small-further
 
-Weights go as bfloat16 (codebooks and window stay float32) and without the buffers that only
-training reads; beside them the loss curves and the list of everything that was heard.
+Weights are the last run's, as bfloat16 (codebooks and window stay float32) and without the buffers
+that only training reads; beside them the loss curves and the list of everything that was heard.
 """
 
 import argparse
@@ -23,8 +23,10 @@ from tokenizer.checkpoint import TRAINING_BUFFERS, WEIGHTS_NAME
 from tokenizer.training.clips import ClipStore
 
 
-def bundle(run: Path, speech: Path, target: Path = FOLDER) -> None:
-    """`run` is the output of `audiomill tokenizer train`, `speech` the folder it was trained on."""
+def bundle(speech: Path, runs: Sequence[Path], target: Path = FOLDER) -> None:
+    """`runs` are outputs of `audiomill tokenizer train`, each started from the one before it, all
+    of them trained on audio of the folder `speech`."""
+    run = runs[-1]
     tokenizer = Tokenizer.from_pretrained(run / "tokenizer", dtype=torch.bfloat16)
     tokenizer.save_pretrained(target)
     weights = target / WEIGHTS_NAME
@@ -34,8 +36,10 @@ def bundle(run: Path, speech: Path, target: Path = FOLDER) -> None:
         if not name.endswith(TRAINING_BUFFERS)
     }
     save_file(kept, weights, metadata={"format": "pt"})
-    shutil.copyfile(run / "curves.png", target / "curves.png")
-    heard = {clip.name for clip in ClipStore(run / "clips").clips}
+    for number, one in enumerate(runs, start=1):
+        name = "curves.png" if len(runs) == 1 else f"curves-{number}.png"
+        shutil.copyfile(one / "curves.png", target / name)
+    heard = {clip.name for one in runs for clip in ClipStore(one / "clips").clips}
     with (speech / "data.csv").open(newline="", encoding="utf-8") as file:
         unlisted = heard - {row["path"] for row in csv.DictReader(file)}
     if unlisted:
@@ -57,10 +61,10 @@ def bundle(run: Path, speech: Path, target: Path = FOLDER) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
     parser.add_argument("speech", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     arguments = parser.parse_args(argv)
-    bundle(arguments.run, arguments.speech)
+    bundle(arguments.speech, arguments.runs)
     return 0
 
 
