@@ -14,7 +14,7 @@ from model.documents import Documents, attend_documents
 from model.linear import Linear, stacked
 from model.spec import TransformerSpec
 from tokenizer.attention import rotate
-from tokenizer.linear import RowProduct, onednn_serves
+from tokenizer.linear import RowProduct
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +36,8 @@ class Places:
     documents: Documents | None = None
     """Of one packed row; with a cache, what each of its rows goes on with."""
 
-    @property
-    def laid_out(self) -> bool:
-        """Whether weights laid out for few rows serve: in generation, on this machine."""
-        return self.cache is not None and onednn_serves(self.cos)
+    laid_out: bool = False
+    """Whether weights laid out for generation serve, on this machine."""
 
 
 class Attention(nn.Module):
@@ -58,24 +56,32 @@ class Attention(nn.Module):
     def forward(self, x_ND: Tensor, places: Places, layer: int) -> Tensor:
         """What each position gathers, `[N, H*E]`, before the output projection."""
         q_NHE, k_NKE, v_NKE = self._project(x_ND, places)
+        cache, documents = places.cache, places.documents
         dropout = self.spec.dropout if self.training else 0.0
-        if places.documents is None:
-            q, k, v = (part.unflatten(0, (places.rows, -1)) for part in (q_NHE, k_NKE, v_NKE))
-            attended = self._rows(q, k, v, places, layer, dropout).flatten(0, 1)
-        elif places.cache is None or places.cache.longest == 0:
-            if places.cache is not None:
-                places.cache.write_documents(layer, k_NKE, v_NKE, places.documents)
-            attended = attend_documents(q_NHE, k_NKE, v_NKE, places.documents, dropout)
+        if documents is not None:
+            if cache is not None:
+                seen = cache.write_documents(layer, k_NKE, v_NKE, documents)
+            if cache is None or cache.longest == 0:
+                attended = attend_documents(q_NHE, k_NKE, v_NKE, documents, dropout)
+            else:
+                attended = self._continued(q_NHE, documents, seen)
+        elif cache is None:
+            attended = self._apart(q_NHE, k_NKE, v_NKE, places.rows, dropout)
         else:
-            seen = places.cache.write_documents(layer, k_NKE, v_NKE, places.documents)
-            attended = self._continued(q_NHE, places.documents, seen)
-        return attended.flatten(1)
+            keys, values = cache.write(layer, k_NKE, v_NKE, places.positions, places.extent)
+            # The heads that share keys become queries of one head: nothing is repeated.
+            q_BKRE = q_NHE.unflatten(1, (self.spec.num_kv_heads, -1))
+            attended = functional.scaled_dot_product_attention(
+                q_BKRE, keys, values, attn_mask=places.unseen
+            )
+        return attended.reshape(x_ND.shape[0], -1)
 
     def _project(self, x_ND: Tensor, places: Places) -> tuple[Tensor, Tensor, Tensor]:
         spec, parts = self.spec, (self.q_proj, self.k_proj, self.v_proj)
-        heads = (-1, spec.head_width)
         if not places.laid_out:
-            q_NHE, k_NKE, v_NKE = (part(x_ND).unflatten(-1, heads) for part in parts)
+            q_NHE, k_NKE, v_NKE = (
+                part(x_ND).unflatten(-1, (-1, spec.head_width)) for part in parts
+            )
             return (
                 rotate(q_NHE, places.cos, places.sin),
                 rotate(k_NKE, places.cos, places.sin),
@@ -84,41 +90,26 @@ class Attention(nn.Module):
         # One product and one rotation for all: fewer, larger calls.
         bias = torch.cat([part.bias for part in parts])
         projected = self._product(x_ND, *(part.weight for part in parts), bias_O=bias)
-        turned, v_NKE = projected.unflatten(-1, heads).split(
-            (spec.num_heads + spec.num_kv_heads, spec.num_kv_heads), dim=1
-        )
-        turned = rotate(turned, places.cos, places.sin)
-        q_NHE, k_NKE = turned.split((spec.num_heads, spec.num_kv_heads), dim=1)
-        return q_NHE, k_NKE, v_NKE
+        heads = projected.view(x_ND.shape[0], -1, spec.head_width)
+        turned = rotate(heads[:, : -spec.num_kv_heads], places.cos, places.sin)
+        q_NHE, k_NKE = turned[:, : spec.num_heads], turned[:, spec.num_heads :]
+        return q_NHE, k_NKE, heads[:, -spec.num_kv_heads :]
 
-    def _rows(
-        self,
-        q_BTHE: Tensor,
-        k_BTKE: Tensor,
-        v_BTKE: Tensor,
-        places: Places,
-        layer: int,
-        dropout: float,
+    def _apart(
+        self, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor, rows: int, dropout: float
     ) -> Tensor:
-        """Rows that see themselves only, or one new position of each row and all before it."""
+        """Rows of equal length that see themselves only."""
         spec = self.spec
-        if places.cache is None:
-            out = functional.scaled_dot_product_attention(
-                q_BTHE.transpose(1, 2),
-                k_BTKE.transpose(1, 2),
-                v_BTKE.transpose(1, 2),
-                is_causal=spec.causal,
-                dropout_p=dropout,
-                enable_gqa=spec.num_kv_heads != spec.num_heads,
-            )
-            return out.transpose(1, 2)
-        keys, values = places.cache.write(
-            layer, k_BTKE.squeeze(1), v_BTKE.squeeze(1), places.positions, places.extent
+        q, k, v = (part.unflatten(0, (rows, -1)).transpose(1, 2) for part in (q_NHE, k_NKE, v_NKE))
+        out = functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            is_causal=spec.causal,
+            dropout_p=dropout,
+            enable_gqa=spec.num_kv_heads != spec.num_heads,
         )
-        # The heads that share keys become queries of one head: nothing is repeated.
-        q_BKRE = q_BTHE.squeeze(1).unflatten(1, (spec.num_kv_heads, -1))
-        out = functional.scaled_dot_product_attention(q_BKRE, keys, values, attn_mask=places.unseen)
-        return out.flatten(1, 2).unsqueeze(1)
+        return out.transpose(1, 2)
 
     def _continued(
         self, q_NHE: Tensor, documents: Documents, seen: list[tuple[Tensor, Tensor]]

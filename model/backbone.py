@@ -7,6 +7,7 @@ and values, and SwiGLU, under the names of the published checkpoint.
 # Shapes: B rows, T new positions, N = B*T of them all, D width.
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from model.documents import Documents
 from model.linear import Embedding, Linear, stacked
 from model.spec import TransformerSpec
 from tokenizer.attention import Rope
-from tokenizer.linear import RowProduct
+from tokenizer.linear import RowProduct, onednn_serves
 
 
 class Ffn(nn.Module):
@@ -79,6 +80,8 @@ class Transformer(nn.Module):
         cache: KVCache | None = None,
         after_layer: Callable[[int, Tensor], None] | None = None,
         documents: Documents | None = None,
+        *,
+        generating: bool = False,
     ) -> Tensor:
         """Normed output `[B, T, D]` of T new positions of each row.
 
@@ -86,12 +89,15 @@ class Transformer(nn.Module):
         their keys and values are written; the caller then advances the cache by as many. Rows that
         go on by unequal counts are packed: `documents` lie one after the other in a row (B is 1),
         one for each row of the cache; without a cache they are a packed row of training.
-        `after_layer` sees each layer's number, from 0, and its output.
+        `after_layer` sees each layer's number, from 0, and its output. `generating`, as whenever
+        there is a cache: weights may be laid out a second time, for speed.
         """
         rows, count = x_BTD.shape[:2]
         if cache is not None and documents is None and count > 1:
             documents = Documents((count,) * rows)
         places = self._places(x_BTD, cache, documents)
+        if generating or cache is not None:
+            places = replace(places, laid_out=onednn_serves(x_BTD))
         x_ND = x_BTD.flatten(0, 1)
         for number, layer in enumerate(self.layers):
             x_ND = layer(x_ND, places, number)

@@ -24,13 +24,14 @@ from model.checkpoint import (
     save_weights,
     write_json,
 )
+from model.config_keys import OWN_KEY, unread_keys
 from model.documents import Documents
 from model.linear import Embedding, Linear
 from model.patch_decoder import PatchParts, PatchSteps, teacher_forced_logits
 from model.patch_encoder import PatchEncoder, embed_codes
 from model.prompt_ids import check_context, split_ids
-from model.spec import ModelSpec, read_config
-from model.special_tokens import TOKENIZER_FILE, SpecialTokens
+from model.spec import ModelSpec, read_model_config
+from model.special_tokens import SpecialTokens
 from schemas.errors import ModelError
 
 
@@ -56,13 +57,14 @@ class MiMoAudio(nn.Module):
 
     def __init__(self, spec: ModelSpec, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        _check_special(special_tokens, spec)
+        special_tokens.check_within(spec.vocab_size)
         self.spec = spec
         self.special_tokens = special_tokens
         self.audio_tokenizer: str | None = None
         """Fingerprint of the tokenizer whose codes it was trained on; None where nobody noted it.
         `save_pretrained` keeps it."""
         self._layout: WeightLayout | None = None
+        self._unread: dict[str, object] = {}
         shared = {"rope_theta": spec.rope_theta, "norm_eps": spec.norm_eps}
         width, local, embedded = (
             spec.backbone.width,
@@ -109,11 +111,17 @@ class MiMoAudio(nn.Module):
         folder = Path(folder)
         if dtype is not None and not dtype.is_floating_point:
             raise ModelError(f"dtype is {dtype}, wanted bfloat16, float16, float32 or float64")
-        config = read_config(folder / CONFIG_NAME)
+        config = read_model_config(folder / CONFIG_NAME)
         spec = ModelSpec.from_config(config, where=str(folder / CONFIG_NAME))
-        model = cls.without_storage(spec, _special_tokens(folder, special_tokens, config))
-        noted = config.get("audiomill")
-        model.audio_tokenizer = noted.get("audio_tokenizer") if isinstance(noted, dict) else None
+        noted = config.get(OWN_KEY)
+        noted = noted if isinstance(noted, dict) else {}
+        if special_tokens is None:
+            special_tokens = SpecialTokens.of_model(folder, noted.get("special_tokens"))
+        elif not isinstance(special_tokens, SpecialTokens):
+            special_tokens = SpecialTokens.from_mapping(special_tokens)
+        model = cls.without_storage(spec, special_tokens)
+        model.audio_tokenizer = noted.get("audio_tokenizer")
+        model._unread = unread_keys(config)
         model._layout = load_weights(model, folder, torch.device(device), dtype)
         return model.requires_grad_(True).eval()
 
@@ -130,7 +138,7 @@ class MiMoAudio(nn.Module):
         noted: dict[str, object] = {"special_tokens": self.special_tokens.to_mapping()}
         if self.audio_tokenizer is not None:
             noted["audio_tokenizer"] = self.audio_tokenizer
-        config = {**self.spec.to_config(), "torch_dtype": dtype, "audiomill": noted}
+        config = {**self.spec.to_config(), **self._unread, "torch_dtype": dtype, OWN_KEY: noted}
         write_json(folder / CONFIG_NAME, config)
         layout = self._layout if shard_bytes is None else None
         save_weights(self, folder, layout, shard_bytes or SHARD_BYTES)
@@ -164,7 +172,12 @@ class MiMoAudio(nn.Module):
         return embedded_ND.unflatten(0, text_BP.shape)
 
     def _embed_rows(
-        self, text_N: Tensor, codes_NGC: Tensor, speaking: Tensor | None = None
+        self,
+        text_N: Tensor,
+        codes_NGC: Tensor,
+        speaking: Tensor | None = None,
+        *,
+        generating: bool = False,
     ) -> Tensor:
         """The same of single positions, `[N, D]`; `speaking` are the audio ones, if known."""
         embedded_ND: Tensor = self.model.embed_tokens(text_N)
@@ -173,8 +186,10 @@ class MiMoAudio(nn.Module):
         if not len(speaking):
             return embedded_ND
         frames = embed_codes(self.speech_embeddings, codes_NGC[speaking], self.spec.empty_codes)
-        patches = self.input_local_transformer.encode(frames)
-        return embedded_ND.index_copy(0, speaking, self.speech_group_downcast(patches))
+        patches = self.input_local_transformer.encode(frames, generating=generating)
+        downcast = self.speech_group_downcast
+        audio_ND = downcast.of_rows(patches) if generating else downcast(patches)
+        return embedded_ND.index_copy(0, speaking, audio_ND)
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
         """An empty cache for `prefill` and `step`: room for `capacity` groups in each row.
@@ -212,7 +227,7 @@ class MiMoAudio(nn.Module):
         # Rows of unequal lengths side by side: padding would be computed like anything else.
         ends_B = torch.tensor(counts, device=text_BP.device)
         kept_BP = torch.arange(num_groups, device=text_BP.device) < ends_B.unsqueeze(1)
-        embedded_ND = self._embed_rows(text_BP[kept_BP], codes_BPGC[kept_BP])
+        embedded_ND = self._embed_rows(text_BP[kept_BP], codes_BPGC[kept_BP], generating=True)
         hidden_ND = self.model(embedded_ND.unsqueeze(0), cache, documents=documents).squeeze(0)
         hidden_BD = hidden_ND[ends_B.cumsum(0) - 1]
         cache.advance(counts)
@@ -235,7 +250,7 @@ class MiMoAudio(nn.Module):
         left aside.
         """
         known = None if speaking is None else torch.tensor(speaking, device=text_B.device)
-        embedded_BD = self._embed_rows(text_B, codes_BGC, known)
+        embedded_BD = self._embed_rows(text_B, codes_BGC, known, generating=True)
         hidden_BD = self.model(embedded_BD.unsqueeze(1), cache).squeeze(1)
         cache.advance([1] * cache.batch_size)
         return self.lm_head.of_rows(hidden_BD), hidden_BD
@@ -268,28 +283,3 @@ def _linears(modules: nn.ModuleList) -> Iterator[Linear]:
     for module in modules:
         if isinstance(module, Linear):
             yield module
-
-
-def _check_special(special_tokens: SpecialTokens, spec: ModelSpec) -> None:
-    for form, token_id in special_tokens.to_mapping().items():
-        if token_id >= spec.vocab_size:
-            raise ModelError(
-                f"special token {form} has id {token_id}, the model's vocabulary ends at "
-                f"{spec.vocab_size - 1}; the text tokenizer belongs to another model"
-            )
-
-
-def _special_tokens(
-    folder: Path,
-    given: SpecialTokens | Mapping[str, int] | None,
-    config: Mapping[str, object],
-) -> SpecialTokens:
-    if isinstance(given, SpecialTokens):
-        return given
-    if given is not None:
-        return SpecialTokens.from_mapping(given)
-    noted = config.get("audiomill")
-    if not (folder / TOKENIZER_FILE).exists() and isinstance(noted, dict):
-        where = f"{folder / CONFIG_NAME}: audiomill.special_tokens"
-        return SpecialTokens.from_mapping(noted.get("special_tokens", {}), where=where)
-    return SpecialTokens.from_folder(folder)

@@ -29,10 +29,12 @@ def embed_codes(tables: nn.ModuleList, codes_NGC: Tensor, empty_codes: Sequence[
 class PatchEncoder(Transformer):
     """Each patch by itself at positions 0..G-1; bidirectional in the published model."""
 
-    def encode(self, frames_NGD: Tensor, is_audio_N: Tensor | None = None) -> Tensor:
+    def encode(
+        self, frames_NGD: Tensor, is_audio_N: Tensor | None = None, *, generating: bool = False
+    ) -> Tensor:
         """The frames' vectors side by side, `[N, G*D]`; zero where a position is text."""
         if is_audio_N is None:
-            encoded: Tensor = self(frames_NGD)
+            encoded: Tensor = self(frames_NGD, generating=generating)
             return encoded.flatten(1)
         mask_N11 = is_audio_N[:, None, None]
         encoded_NGD = self(torch.where(mask_N11, frames_NGD, 0.0))

@@ -3,75 +3,18 @@
 The file keeps the field names of the published model, so that a released folder opens as it is.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from model.config_keys import MODEL_TYPE, read_keys
 from schemas.errors import ModelError
+from tokenizer.config_file import integer, read_config, require
 
-MODEL_TYPE = "qwen2"
-
-# Bookkeeping of whoever wrote the file, or read by nothing in the published model.
-_WITHOUT_EFFECT = frozenset(
-    {
-        "_name_or_path",
-        "add_speech_sosp_eosp",
-        "architectures",
-        "attention_dropout",
-        "auto_map",
-        "bos_token_id",
-        "dtype",
-        "eos_token_id",
-        "layer_types",
-        "max_window_layers",
-        "n_rvq",
-        "pad_token_id",
-        "sliding_window",  # the published code applies none
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-    }
-)
-# May be left out; the only value that this model can be.
-_FIXED: Mapping[str, Any] = {
-    "model_type": MODEL_TYPE,
-    "hidden_act": "silu",
-    "attention_bias": True,
-    "rope_scaling": None,
-    "tie_word_embeddings": False,
-    "use_sliding_window": False,
-    "add_input_local_transformer": True,
-}
-_REQUIRED = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "intermediate_size",
-    "rms_norm_eps",
-    "rope_theta",
-    "max_position_embeddings",
-    "group_size",
-    "audio_channels",
-    "speech_vocab_size",
-    "speech_zeroemb_idx",
-    "delay_pattern",
-    "local_dim",
-    "local_layers",
-    "local_attn_heads",
-    "local_ffn_dim",
-    "input_local_layers",
-)
-_OPTIONAL = (
-    "head_dim",
-    "initializer_range",
-    "input_full_attention",
-    "input_local_dim",
-    "local_attn_dropout",
-)
+_require = partial(require, ModelError)
+_integer = partial(integer, ModelError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +77,7 @@ class ModelSpec:
     @classmethod
     def read(cls, path: Path) -> "ModelSpec":
         """The spec in a `config.json`."""
-        return cls.from_config(read_config(path), where=str(path))
+        return cls.from_config(read_model_config(path), where=str(path))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str = "config") -> "ModelSpec":
@@ -142,21 +85,11 @@ class ModelSpec:
 
         What may be left out: `head_dim` (width over heads), `input_local_dim` (`local_dim`),
         `input_full_attention` (false), `local_attn_dropout` (0.1), `initializer_range` (0.02).
-        Raises `ModelError` for any other key that is missing, unknown or impossible.
+        Raises `ModelError` for any other key that is missing or impossible.
         """
-        if missing := [key for key in _REQUIRED if key not in config]:
-            raise ModelError(f"{where}: missing {', '.join(missing)}")
-        known = {*_REQUIRED, *_OPTIONAL, *_FIXED, *_WITHOUT_EFFECT, "audiomill"}
-        unknown = sorted(set(config) - known)
-        if unknown:
-            raise ModelError(
-                f"{where}: unknown key {unknown[0]!r}; a language-model config has "
-                f"{', '.join(sorted({*_REQUIRED, *_OPTIONAL, *_FIXED}))}"
-            )
+        keys = read_keys(config, where)
         try:
-            for key, value in _FIXED.items():
-                _require(config.get(key, value) == value, key, config.get(key), repr(value))
-            return cls._from_checked_keys(config)
+            return cls._from_checked_keys(keys)
         except ModelError as error:
             raise ModelError(f"{where}: {error}") from None
         except (TypeError, ValueError) as error:
@@ -248,33 +181,15 @@ class ModelSpec:
         }
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_model_config(path: Path) -> dict[str, Any]:
     """The mapping in a `config.json`, unread values and all."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; a language-model folder has one") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not JSON ({error})") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{path}: holds a {type(config).__name__}, wanted an object")
-    return config
-
-
-def _require(holds: bool, name: str, found: object, wanted: str) -> None:
-    if not holds:
-        raise ModelError(f"{name} is {found!r}, wanted {wanted}")
-
-
-def _integer(config: Mapping[str, Any], key: str) -> int:
-    value = config[key]
-    _require(type(value) is int, key, value, "an integer")
-    return int(value)
+    return read_config(ModelError, "a language-model folder", path)
 
 
 def _per_channel(config: Mapping[str, Any], key: str, channels: int) -> tuple[int, ...]:
     """A dashed list with an entry for each channel; a plain number means the same for all."""
     value = config[key]
+    value = "-".join(map(str, value)) if isinstance(value, list) else value
     _require(type(value) in (int, str), key, value, "a number or numbers joined by dashes")
     parts = str(value).split("-")
     _require(all(part.isdigit() for part in parts), key, value, "numbers joined by dashes")

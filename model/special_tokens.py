@@ -86,6 +86,22 @@ class SpecialTokens:
         path = Path(folder) / TOKENIZER_FILE
         return cls.from_mapping(_ids_of(path), where=str(path))
 
+    @classmethod
+    def of_model(cls, folder: str | Path, noted: object) -> "SpecialTokens":
+        """The ids in `folder/tokenizer.json`; without that file those that its config noted."""
+        if not (Path(folder) / TOKENIZER_FILE).exists() and isinstance(noted, dict):
+            return cls.from_mapping(noted, where=f"{folder}/config.json: special_tokens")
+        return cls.from_folder(folder)
+
+    def check_within(self, vocab_size: int) -> None:
+        """Raises `ModelError` unless a model of that many text ids has all of these."""
+        for form, token_id in self.to_mapping().items():
+            if token_id >= vocab_size:
+                raise ModelError(
+                    f"special token {form} has id {token_id}, the model's vocabulary ends at "
+                    f"{vocab_size - 1}; the text tokenizer belongs to another model"
+                )
+
     def to_mapping(self) -> dict[str, int]:
         """Ids by written form: what `from_mapping` takes."""
         return {WRITTEN_FORMS[field.name]: getattr(self, field.name) for field in fields(self)}

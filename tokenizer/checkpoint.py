@@ -13,7 +13,7 @@ from torch import Tensor
 from schemas.errors import TokenizerError
 from tokenizer.model import TokenizerModel
 from tokenizer.safetensors_file import SafetensorsFile, bytes_of, missing_key, place
-from tokenizer.spec import TokenizerSpec, read_config
+from tokenizer.spec import TokenizerSpec, read_tokenizer_config
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -67,7 +67,7 @@ def save_model(model: TokenizerModel, folder: Path, extra: dict[str, Any]) -> No
 
 def read_extra(folder: Path) -> dict[str, Any]:
     """What `save_model` kept beside the published keys; empty for a released folder."""
-    extra = read_config(folder / CONFIG_NAME).get("audiomill", {})
+    extra = read_tokenizer_config(folder / CONFIG_NAME).get("audiomill", {})
     return extra if isinstance(extra, dict) else {}
 
 

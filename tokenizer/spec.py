@@ -4,15 +4,18 @@ The file keeps the field names of the published tokenizer, so that a released fo
 In here they carry units and belong to the part they describe.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import TokenizerError
+from tokenizer.config_file import integer, read_config, require
 
 MODEL_TYPE = "mimo_audio_tokenizer"
+_require = partial(require, TokenizerError)
+_integer = partial(integer, TokenizerError)
 
 # Read by nothing in the published model (the flag `scale_embedding` included), or bookkeeping of
 # the library that wrote the file. Accepted and dropped; every other unknown key is an error.
@@ -216,7 +219,7 @@ class TokenizerSpec:
     @classmethod
     def read(cls, path: Path) -> "TokenizerSpec":
         """The spec in a `config.json`."""
-        return cls.from_config(read_config(path), where=str(path))
+        return cls.from_config(read_tokenizer_config(path), where=str(path))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str = "config") -> "TokenizerSpec":
@@ -348,28 +351,9 @@ class TokenizerSpec:
         }
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_tokenizer_config(path: Path) -> dict[str, Any]:
     """The mapping in a `config.json`, unread values and all."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TokenizerError(f"{path}: no such file; a tokenizer folder has one") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TokenizerError(f"{path}: not JSON ({error})") from None
-    if not isinstance(config, dict):
-        raise TokenizerError(f"{path}: holds a {type(config).__name__}, wanted an object")
-    return config
-
-
-def _require(holds: bool, name: str, found: object, wanted: str) -> None:
-    if not holds:
-        raise TokenizerError(f"{name} is {found!r}, wanted {wanted}")
-
-
-def _integer(config: Mapping[str, Any], key: str) -> int:
-    value = config[key]
-    _require(isinstance(value, int) and not isinstance(value, bool), key, value, "an integer")
-    return int(value)
+    return read_config(TokenizerError, "a tokenizer folder", path)
 
 
 def _window(config: Mapping[str, Any], part: str) -> tuple[int, int]:

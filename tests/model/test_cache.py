@@ -28,16 +28,14 @@ def entries(batch: int, count: int = 1) -> torch.Tensor:
 
 
 def test_rows_grow_by_their_own_counts(cache: KVCache) -> None:
-    assert cache.common == 0
+    assert (cache.lengths, cache.common) == ([0, 0], 0)
     cache.advance([3, 1])
-    assert cache.lengths == [3, 1]
+    assert (cache.lengths, cache.common) == ([3, 1], None)
     assert cache.lengths_B.tolist() == [3, 1]
-    assert cache.common is None
     cache.advance([1, 3])
     assert (cache.longest, cache.lengths, cache.common) == (4, [4, 4], 4)
     cache.clear()
     assert cache.lengths_B.tolist() == [0, 0]
-    assert cache.common == 0
 
 
 def test_each_row_is_written_at_its_own_place(cache: KVCache) -> None:

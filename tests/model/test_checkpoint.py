@@ -73,6 +73,17 @@ def test_every_tensor_of_the_file_is_in_the_model_and_back_in_the_file(tmp_path:
     assert all(torch.equal(again[name], tensor) for name, tensor in stored.items())
 
 
+def test_what_a_configuration_says_besides_is_kept(folder: Path, tmp_path: Path) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config |= {"architectures": ["Other"], "eos_token_id": 256, "n_rvq": 20, "use_cache": True}
+    path.write_text(json.dumps(config))
+    model = MiMoAudio.from_pretrained(folder, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path / "copy")
+    found = json.loads((tmp_path / "copy" / "config.json").read_text())
+    assert found == config | {"torch_dtype": "bfloat16"}
+
+
 def test_shards_come_back_to_the_byte(sharded: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in sharded.iterdir())
     assert len(names) >= 5

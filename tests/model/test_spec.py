@@ -53,7 +53,7 @@ def test_a_plain_number_means_every_channel(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("num_experts", 8, "unknown key 'num_experts'"),
+        ("rope_parameters", {"rope_type": "yarn"}, "rope_type is 'yarn', wanted 'default'"),
         ("tie_word_embeddings", True, "tie_word_embeddings is True, wanted False"),
         ("use_sliding_window", True, "use_sliding_window is True, wanted False"),
         ("rope_scaling", {"type": "yarn"}, "rope_scaling is .*, wanted None"),
@@ -71,6 +71,26 @@ def test_a_plain_number_means_every_channel(config: dict[str, Any]) -> None:
 def test_what_is_refused(config: dict[str, Any], key: str, value: object, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         ModelSpec.from_config(config | {key: value})
+
+
+def test_a_key_that_means_nothing_is_said_to(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = ModelSpec.from_config(config)
+    assert not caplog.messages
+    assert ModelSpec.from_config(config | {"chunk_size": 8}) == wanted
+    assert "key 'chunk_size' is unknown to this model and has no effect" in caplog.text
+
+
+def test_the_base_of_rotation_may_stand_where_newer_libraries_put_it(
+    config: dict[str, Any],
+) -> None:
+    wanted = ModelSpec.from_config(config)
+    theta = config.pop("rope_theta")
+    with pytest.raises(ModelError, match="missing rope_theta"):
+        ModelSpec.from_config(config)
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
+    assert ModelSpec.from_config(config) == wanted
 
 
 def test_a_missing_key_is_named(config: dict[str, Any]) -> None:
