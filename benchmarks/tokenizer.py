@@ -18,12 +18,10 @@ in host memory to codes in host memory; the peak is an 8192-cubed bfloat16 produ
 import argparse
 import dataclasses
 import json
-import resource
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.machine import ROOT, machine
+from benchmarks.machine import ROOT, memory_bytes, options, report, timed
 from benchmarks.tokenizer_peer import OneByOne, fill
 from tokenizer import Tokenizer
 from tokenizer.linear import RowProduct
@@ -122,27 +120,21 @@ def encode_and_report_memory(scale: float) -> dict[str, Any]:
     fill(model, seed=0)
     tokenizer = Tokenizer(model, trained=False)
     clips = make_clips(max(2, round(100 * scale)), 1.0, 30.0, seed=1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_bytes("VmHWM")
     tokenizer.encode(clips)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"cpu_peak_mb": round(peak / 1024), "cpu_peak_mb_before_encoding": round(before / 1024)}
+    peak = memory_bytes("VmHWM")
+    return {
+        "cpu_peak_mb": round(peak / 2**20),
+        "cpu_peak_mb_before_encoding": round(before / 2**20),
+    }
 
 
 def measure_gpu(repeats: int, scale: float) -> dict[str, Any]:
     """The released size in bfloat16, host to host; nothing where there is no GPU."""
     if not torch.cuda.is_available():
         return {"gpu_audio_hours_per_hour": None, "gpu_share_of_peak": None}
-    spec = TokenizerSpec.read(ROOT / RELEASED)
-    model = TokenizerModel(spec)
-    kept = {id(book) for book in model.encoder.quantizer.codebooks}
-    for module in model.modules():
-        if id(module) not in kept:
-            for name, parameter in module.named_parameters(recurse=False):
-                empty = torch.empty_like(parameter, device="cuda", dtype=torch.bfloat16)
-                setattr(module, name, torch.nn.Parameter(empty, requires_grad=False))
-    model.cuda()
-    fill(model, seed=0)
-    tokenizer = Tokenizer(model, trained=False, weights_sha256="random")
+    tokenizer = released_on_gpu()
+    spec = tokenizer.spec
     clips = make_clips(max(8, round(960 * scale)), 30.0, 30.0, seed=3)
     rate = matrix_rate(8192, torch.bfloat16, "cuda")
     tokenizer.encode(clips[: max(4, len(clips) // 4)])
@@ -158,6 +150,21 @@ def measure_gpu(repeats: int, scale: float) -> dict[str, Any]:
         "gpu_peak_gb": round(torch.cuda.max_memory_allocated() / 2**30, 1),
         "gpu_audio_s": round(seconds(clips, tokenizer)),
     }
+
+
+def released_on_gpu() -> Tokenizer:
+    """The released size in bfloat16 with random weights; codebooks in float32."""
+    spec = TokenizerSpec.read(ROOT / RELEASED)
+    model = TokenizerModel(spec)
+    kept = {id(book) for book in model.encoder.quantizer.codebooks}
+    for module in model.modules():
+        if id(module) not in kept:
+            for name, parameter in module.named_parameters(recurse=False):
+                empty = torch.empty_like(parameter, device="cuda", dtype=torch.bfloat16)
+                setattr(module, name, torch.nn.Parameter(empty, requires_grad=False))
+    model.cuda()
+    fill(model, seed=0)
+    return Tokenizer(model, trained=False, weights_sha256="random")
 
 
 def cpu_spec() -> TokenizerSpec:
@@ -220,19 +227,8 @@ def best_cpu_rate(size: int = 2048) -> float:
     return max(matrix_rate(size, torch.float32, "cpu"), 2.0 * size**3 / min(times[2:]))
 
 
-def timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON line last")
-    parser.add_argument("--short", action="store_true", help="a tenth of the clips")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = options(__doc__)
     parser.add_argument("--only-memory", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.only_memory is not None:
@@ -242,12 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = measure_memory(scale)
     figures |= measure_cpu(arguments.repeats, scale)
     figures |= measure_gpu(arguments.repeats, scale)
-    report = {"benchmark": "tokenizer", **figures, "threads": torch.get_num_threads()}
-    report |= {"short": arguments.short, **machine()}
-    if not arguments.json:
-        for key, value in report.items():
-            print(f"{key:36} {value}")
-    print(json.dumps(report))
+    report("tokenizer", figures, arguments)
     return 0
 
 
