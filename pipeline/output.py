@@ -30,6 +30,8 @@ from schemas.source import Source
 FORMAT = 2
 """Of `job.json` and of the names of files; other ones are refused."""
 JOB_FILE = "job.json"
+_NO_CHECKSUM = "0" * 64
+"""Stands in it where the checksum goes while the checksum is taken."""
 LOCK_FILE = ".lock"
 INPUTS_PATTERN = "inputs-*.parquet"
 """`job.json` says which one; several beginners may have left their own."""
@@ -104,8 +106,7 @@ def open_output(job: Job, listing: Listing) -> Output:
     inputs = write_inputs(out, listing.sources)
     Manifest.create(out)
     # Last, so that a folder with a job file is a whole one.
-    text = json.dumps(job_record(job, inputs), indent=2, ensure_ascii=False)
-    create_file(out / JOB_FILE, text.encode())
+    create_file(out / JOB_FILE, sealed(job_record(job, inputs)))
     found = find_output(job, listing)
     if found is None:
         raise OutputError(f"output {str(out)!r} was removed while a run began; run it again")
@@ -185,11 +186,19 @@ def job_record(job: Job, inputs: DataFile) -> dict[str, Any]:
     }
 
 
+def sealed(record: dict[str, Any]) -> bytes:
+    """`job.json` of a record: with a checksum over all of its bytes but the checksum's own."""
+    whole = {"sha256": ""} | record | {"sha256": _NO_CHECKSUM}  # the first of its keys
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    return text.replace(_NO_CHECKSUM, _checksum(text.encode()), 1).encode()
+
+
 def read_job(out: Path) -> dict[str, Any]:
     """`job.json` of an output folder; raises `OutputError` if there is none or it is damaged."""
     path = out / JOB_FILE
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        record: dict[str, Any] = json.loads(data)
     except FileNotFoundError:
         raise OutputError(
             f"{str(out)!r} holds no audiomill output (no {JOB_FILE} in it); name the `output` "
@@ -204,7 +213,17 @@ def read_job(out: Path) -> dict[str, Any]:
             f"{path} has format {record.get('audiomill')}, and this audiomill reads {FORMAT} only; "
             "use the audiomill that wrote it, or run the job with --fresh"
         )
+    said = str(record.get("sha256"))
+    if said != _checksum(data.replace(said.encode(), _NO_CHECKSUM.encode(), 1)):
+        raise OutputError(
+            f"{path} is damaged (its checksum disagrees): restore it from a backup, or run the job "
+            "with --fresh"
+        )
     return record
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def write_inputs(out: Path, sources: tuple[Source, ...]) -> DataFile:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.assemble import Job, NamedStage, Pass
 from pipeline.inputs import Listing, list_inputs
 from pipeline.manifest import Manifest
-from pipeline.output import clear, find_output, open_output, read_inputs, read_job
+from pipeline.output import clear, find_output, open_output, read_inputs, read_job, sealed
 from schemas.errors import OutputError
 from schemas.job import RunSpec, TokenizeSpec
 from tests.pipeline.toy_jobs import toy_job, write_words
@@ -74,7 +74,7 @@ def test_a_changed_job_is_refused_by_name(
 def test_changed_code_is_refused_by_name(job: Job, begun: Path, name: str) -> None:
     record = read_job(begun)
     record["code"][name] = "another digest"
-    (begun / "job.json").write_text(json.dumps(record))
+    (begun / "job.json").write_bytes(sealed(record))
     with pytest.raises(OutputError, match=f"the code of {name} changed"):
         find_output(job, list_inputs(job.spec.inputs))
 
@@ -124,6 +124,18 @@ def test_an_output_of_another_format_is_refused(job: Job, begun: Path) -> None:
     (begun / "job.json").write_text(json.dumps(read_job(begun) | {"audiomill": 1}))
     with pytest.raises(OutputError, match="has format 1, and this audiomill reads 2 only"):
         find_output(job, list_inputs(job.spec.inputs))
+
+
+def test_a_job_file_with_one_other_bit_is_refused(begun: Path) -> None:
+    whole = (begun / "job.json").read_bytes()
+    for place in range(0, len(whole), 5):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (begun / "job.json").write_bytes(damaged)
+        with pytest.raises(OutputError, match=r"job\.json"):
+            read_job(begun)
+    (begun / "job.json").write_bytes(whole)
+    assert read_job(begun)["spec"]["name"] == "toy"
 
 
 def test_starting_over_removes_what_is_ours_and_nothing_else(begun: Path) -> None:
