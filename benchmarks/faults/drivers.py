@@ -1,0 +1,107 @@
+"""SIGKILL of the driver at random moments, and again, until the job is done."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults.compare import Difference, Rows, difference
+from benchmarks.faults.driver import Driver
+from benchmarks.faults.family import Asked, Report
+from benchmarks.faults.toy import times_decoded
+from benchmarks.toy_job import content, write_inputs
+
+LONG_KILLS, SHORT_KILLS = 60, 2
+LONG_INPUTS, SHORT_INPUTS = 60, 8
+WORKERS = 2
+WORK_S = 0.05
+MOST_COMMITS = 8
+"""A driver is killed before it has committed more than so many units, or while it starts."""
+START_S = 4.0
+STARTING = 0.2
+"""Share of kills while the driver or its workers start."""
+
+
+def run(asked: Asked) -> Report:
+    """Kills, then compares; redone work is counted in decoded inputs."""
+    kills_wanted = LONG_KILLS if asked.is_long else SHORT_KILLS
+    num_inputs = LONG_INPUTS if asked.is_long else SHORT_INPUTS
+    inputs = write_inputs(asked.folder / "in", num_inputs)
+    log = asked.folder / "drivers.log"
+    alone = asked.folder / "alone"
+    undisturbed(asked, inputs, alone, log)
+    wanted, decoded_once = content(alone), times_decoded(alone)
+    report = Report(wanted=kills_wanted, difference=Difference())
+    redone, jobs = 0, 0
+    while report.runs < kills_wanted and not asked.is_over:
+        out = asked.folder / f"out-{jobs}"
+        before = report.runs
+        _until_done(asked, report, inputs, out, log)
+        redone += times_decoded(out) - decoded_once
+        _compare(asked, report, wanted, out, f"job {jobs} after {report.runs - before} kills")
+        jobs += 1
+        asked.say(f"{report.runs} kills, {jobs} jobs done, {redone} inputs decoded again")
+    report.figures = {
+        "jobs": jobs,
+        "inputs_a_job": num_inputs,
+        "decoded_undisturbed": decoded_once,
+        "redone_a_kill": round(redone / report.runs, 2) if report.runs else None,
+        "redone_share_a_kill": (
+            round(redone / report.runs / decoded_once, 4) if report.runs else None
+        ),
+    }
+    return report
+
+
+def undisturbed(asked: Asked, inputs: Path, out: Path, log: Path) -> None:
+    """The job run to its end by a driver that nobody disturbs."""
+    driver = Driver.start(asked.shared.cluster, log)
+    driver.ask(inputs, out, workers=WORKERS, work_s=0.0)
+    end = driver.wait_for("end")
+    driver.end()
+    if end["error"]:
+        raise RuntimeError(f"the undisturbed run failed: {end['says']}")
+
+
+def _until_done(asked: Asked, report: Report, inputs: Path, out: Path, log: Path) -> None:
+    """Drivers on one output, one after the other, all killed but the last."""
+    while True:
+        driver = Driver.start(asked.shared.cluster, log)
+        driver.ask(inputs, out, workers=WORKERS, work_s=WORK_S)
+        may_kill = report.runs < report.wanted and not asked.is_over
+        rng = asked.rng(report.runs)
+        if may_kill and rng.random() < STARTING:
+            time.sleep(rng.uniform(0, START_S))
+        else:
+            commits = rng.randint(1, MOST_COMMITS) if may_kill else sys.maxsize
+            end = _listen(driver, commits)
+            if end is not None:
+                driver.end()
+                if end["error"]:
+                    report.failures.append(f"{end['error']}: {end['says']}; {asked.again()}")
+                return
+            time.sleep(rng.uniform(0, 3 * WORK_S))
+        driver.kill()
+        report.runs += 1
+
+
+def _listen(driver: Driver, commits: int) -> dict[str, Any] | None:
+    """Returns after so many commits, or with the end of the run."""
+    for said in driver.events():
+        if said["event"] == "end":
+            return said
+        commits -= said["event"] == "committed"
+        if commits == 0:
+            return None
+    return {"error": "driver", "says": f"ended with {driver.process.wait()} by itself"}
+
+
+def _compare(
+    asked: Asked, report: Report, wanted: Mapping[str, Rows], out: Path, what: str
+) -> None:
+    found = difference(wanted, content(out))
+    if report.difference is not None:
+        report.difference += found
+    if found:
+        report.failures.append(f"{what}: {found}; {asked.again()}")

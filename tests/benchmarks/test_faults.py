@@ -1,0 +1,149 @@
+"""The benchmark of faults sees what is wrong, and finds nothing in its shortest form."""
+
+import json
+import shutil
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.faults.__main__ import FAMILIES, main, summary
+from benchmarks.faults.compare import Difference, difference
+from benchmarks.faults.crashes import KILL, _wrong_end
+from benchmarks.faults.family import Asked, Report, Shared
+from benchmarks.faults.steps import STEPS, UNITS, problems
+from benchmarks.faults.tracing import Point, points
+from pipeline.files import write_parquet
+from pipeline.manifest import Manifest
+from schemas.manifest import TABLES
+from tests.pipeline.manifest_rows import failure
+
+ROWS = [{"segment_id": name, "shard": "s", "num_frames": 7} for name in "abc"]
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    return Asked(
+        name="tests",
+        seed=3,
+        is_long=False,
+        shared=Shared(tmp_path, ExitStack()),
+        deadline=time.monotonic() + 60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        (ROWS, Difference()),
+        (ROWS[::-1], Difference()),
+        (ROWS[1:], Difference(lost=1)),
+        ([*ROWS, ROWS[0], ROWS[0]], Difference(duplicated=2)),
+        ([*ROWS, {**ROWS[0], "segment_id": "d"}], Difference(phantom=1)),
+        ([*ROWS[1:], {**ROWS[0], "num_frames": 8}], Difference(changed=1)),
+        ([*ROWS[1:], {**ROWS[0], "segment_id": "d"}], Difference(lost=1, phantom=1)),
+        ([*ROWS, {**ROWS[0], "num_frames": 8}], Difference(duplicated=1)),
+    ],
+)
+def test_the_set_check_tells_lost_from_twice_from_never_there(
+    found: list[dict[str, Any]], wrong: Difference
+) -> None:
+    apart = difference({"tokens": ROWS}, {"tokens": found})
+    assert apart == wrong
+    assert bool(apart) == (found not in (ROWS, ROWS[::-1]))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_leads_from_one_whole_state_to_another(tmp_path: Path, name: str) -> None:
+    step, out = STEPS[name], tmp_path / "out"
+    step.prepare(out)
+    assert problems(step, out, done=False) == ([], Difference())
+    if step.units != step.units_before or step.no_garbage:
+        assert problems(step, out, done=True)[0]
+    step.do(out)
+    assert problems(step, out, done=True) == ([], Difference())
+    step.do(out)
+    assert problems(step, out, done=True) == ([], Difference())
+
+
+def test_what_is_half_there_is_seen(tmp_path: Path) -> None:
+    step, out = STEPS["commit"], tmp_path / "out"
+    step.prepare(out)
+    step.do(out)
+    store = Manifest(out).store
+    victim = out / sorted(store.committed_files())[0].name
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1])
+    assert problems(step, out, done=True)[0] == [
+        f"{victim.relative_to(out).as_posix()} is committed and not whole"
+    ]
+    victim.write_bytes(whole)
+    table = TABLES["failures"].to_arrow([failure("x.wav", "decode", "CRASH", "it died")])
+    file = write_parquet(table, out, "manifest/table=failures", UNITS[2], 0)
+    Manifest(out).commit("other", [file], 0)
+    assert problems(step, out, done=True) == (["1 phantom"], Difference(phantom=1))
+    (out / "job.json").unlink()
+    assert problems(step, out, done=True)[0] == ["it is no output any more"]
+
+
+def test_points_of_a_trace_are_the_calls_that_write(tmp_path: Path) -> None:
+    log = tmp_path / "trace"
+    log.write_text(
+        '7 openat(AT_FDCWD, "a", O_RDONLY) = 3\n'
+        '7 openat(AT_FDCWD, "b", O_WRONLY|O_CREAT, 0644) = 4\n'
+        '8 write(4, "x", 1 <unfinished ...>\n'
+        '7 write(4, "y", 1) = 1\n'
+        "8 <... write resumed>) = 1\n"
+        '7 write(4, "z", 1) = 1\n'
+        "7 +++ exited with 0 +++\n"
+    )
+    assert points(log) == [Point("openat", 2), Point("write", 1), Point("write", 2)]
+    assert Point("write", 2).inject(KILL) == "write:signal=SIGKILL:when=2"
+
+
+def test_an_end_that_is_not_the_fault_s_is_seen() -> None:
+    assert not [*_wrong_end("", -9, KILL)]
+    assert [*_wrong_end("done", 0, KILL)]
+    assert not [*_wrong_end("StorageError: full", 0, "error=EIO")]
+    assert not [*_wrong_end("done", 0, "error=EIO")]
+    assert [*_wrong_end("OSError: full", 0, "error=EIO")]
+
+
+def test_a_report_says_how_sure_it_is_and_what_it_did_not_do(asked: Asked) -> None:
+    sure = Report(runs=300, wanted=300).to_json(asked, 1.0)
+    assert (sure["num_failures"], sure["failures_below"]) == (0, 0.01)
+    assert sure["again"] == "python -m benchmarks.faults --short --only tests --seed 3"
+    cut = Report(runs=2, wanted=3).to_json(asked, 1.0)
+    assert cut["failures"] == ["2 of 3 in the time there was"]
+    assert cut["failures_below"] is None
+    assert Report(failures=["x"], runs=5).to_json(asked, 1.0)["failures_below"] is None
+    assert [asked.rng(n).random() for n in (1, 2)] == [asked.rng(n).random() for n in (1, 2)]
+
+
+def test_a_family_that_was_not_run_is_null_and_never_zero() -> None:
+    figures = summary({"races": {"runs": 0, "num_failures": 1, "lost": 0}})
+    assert figures.pop("races") == 0
+    assert figures.pop("lost") == 0
+    assert figures.pop("failures") == 1
+    assert set(figures.values()) == {None}
+    wanted = {"lost", "duplicated", "phantom", "worker_kills", "driver_kills", "races"}
+    wanted |= {"corpus_kinds", "corpus_unexpected", "lures_open", "overhead"}
+    wanted |= {"simulation_schedules", "simulation_violations"}
+    assert wanted <= summary({}).keys()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("crash_points", "simulation")
+    arguments = [word for name in names for word in ("--only", name)]
+    assert main(["--short", "--json", *arguments]) == 0
+    said = capsys.readouterr()
+    figures = json.loads(said.out.splitlines()[-1])
+    assert "FAILED" not in said.err
+    assert figures["families"].keys() == set(names) < FAMILIES.keys()
+    assert figures["crash_points"] > 10
+    assert (figures["lost"], figures["duplicated"], figures["phantom"]) == (0, 0, 0)
+    assert figures["simulation_violations"] == 0
+    assert figures["driver_kills"] is None
