@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ray import _raylet
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 
 from schemas.errors import PlanError
 
@@ -32,15 +32,18 @@ def private() -> Iterator[None]:
     """
     names = (MODE, TOKEN, _ACROSS_MACHINES)
     before = {name: os.environ.pop(name, None) for name in names}  # no mode: Ray asks for a token
-    clusters = ray_constants.ENABLE_RAY_CLUSTER
     try:
         # Named in the environment, so that Ray writes none to the user's home, readable for all.
         os.environ |= {TOKEN: secrets.token_hex(32), _ACROSS_MACHINES: "0"}
         _tokens.AuthenticationTokenLoader.instance().reset_cache()
-        ray_constants.ENABLE_RAY_CLUSTER = False
-        yield
+        with (
+            _replaced(ray_constants, "ENABLE_RAY_CLUSTER", False),
+            # Without a dashboard its process would still be started, for usage reports; and with
+            # those off it still asks the cloud's metadata which cloud this is.
+            _replaced(services, "start_api_server", lambda *_, **__: (None, None)),
+        ):
+            yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = clusters
         for name, value in before.items():
             if name == MODE:
                 continue  # Ray has set it, and this process speaks with a token from now on
@@ -81,3 +84,13 @@ def _answers_anybody(gcs_address: str) -> bool:
         except grpc.RpcError:
             return False  # refused, or spoken to in a way that wants certificates
     return True
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

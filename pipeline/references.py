@@ -130,10 +130,11 @@ def _find(uri: str, root: Path, manifest: dict[str, _Row], sidecars: set[str]) -
     if row is None:
         return reference
     if row.rttm:
-        path = root / row.rttm
-        if not path.is_file():
+        path = (root / row.rttm).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
             raise GroundTruthError(
-                f"{row.where}: there is no file {row.rttm!r}; mend the cell `rttm` or empty it"
+                f"{row.where}: there is no file {row.rttm!r} in this folder; mend the cell `rttm` "
+                "or empty it"
             )
         reference = replace(reference, turns=read_rttm(path, places[0].stem))
     return replace(

@@ -1,5 +1,6 @@
 """Where somebody speaks."""
 
+import os
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -53,6 +54,8 @@ class SileroVad(RecordingStage):
         import torch
 
         num_threads = torch.get_num_threads()
+        # Before the import, which brings onnxruntime: that reports to its maker otherwise.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         from silero_vad import load_silero_vad
 
         torch.set_num_threads(num_threads)  # importing silero-vad sets 1 for the whole process

@@ -1,8 +1,13 @@
 """Fixtures that many rooms share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+from pipeline.quiet import QUIET_ENVIRONMENT
+
+os.environ.update(QUIET_ENVIRONMENT)  # tests open engines by themselves: none of them phones home
 
 
 @pytest.fixture(scope="session")

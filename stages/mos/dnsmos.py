@@ -1,6 +1,7 @@
 """What listeners would say of a segment's sound, as predicted by DNSMOS."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -96,6 +97,7 @@ class Dnsmos(SegmentStage):
         return Resources(num_cpus=1.0, memory_mb=700)
 
     def open(self) -> None:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import: it reports to its maker
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -312,7 +312,8 @@ def test_the_policy_forbids_all_but_what_the_page_needs() -> None:
     page = Page(html)
     policies = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
     assert policies == [
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
+        "base-uri 'none'; form-action 'none'"
     ]
     links = [
         value

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.inputs import fetched, list_inputs
 from pipeline.manifest import Manifest
+from pipeline.references import GroundTruthError, find_references
 from pipeline.run import run_job
 from schemas.errors import ItemError, OutputError, SpecError
 from schemas.job import InputsSpec
@@ -130,6 +131,18 @@ def test_no_glob_reaches_through_a_linked_folder(tmp_path: Path) -> None:
 def test_a_device_is_no_input(uri: str) -> None:
     with pytest.raises(SpecError, match="there is nothing at"):
         list_inputs(InputsSpec(uri=uri))
+
+
+@pytest.mark.parametrize("place", ["../secret.rttm", "{folder}/secret.rttm", "link.rttm"])
+def test_ground_truth_is_read_from_its_own_folder_only(tmp_path: Path, place: str) -> None:
+    (tmp_path / "secret.rttm").write_text(f"SPEAKER a 1 0 {CANARY} <NA> <NA> x <NA> <NA>\n")
+    root = tmp_path / "truth"
+    root.mkdir()
+    (root / "link.rttm").symlink_to("../secret.rttm")
+    (root / "manifest.csv").write_text(f"path,rttm\na.wav,{place.format(folder=tmp_path)}\n")
+    with pytest.raises(GroundTruthError, match="there is no file") as caught:
+        find_references(root, ["s3://b/a.wav"])
+    assert CANARY not in str(caught.value)
 
 
 def test_an_output_is_made_below_no_file_and_over_no_stranger_s_folder(tmp_path: Path) -> None:

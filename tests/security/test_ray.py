@@ -73,8 +73,11 @@ def test_the_control_store_takes_nothing_without_the_token(token: str | None) ->
 def test_no_dashboard_and_an_agent_that_runs_no_stranger_s_command(tmp_path: Path) -> None:
     assert not node().address_info.get("webui_url")
     (port_file,) = session().glob("dashboard_agent_listen_port_*")
+    port = int(port_file.read_text())
+    if port < 0:
+        pytest.skip("another Ray of this machine has the agent's port, so this agent has none")
     canary = tmp_path / "canary"
-    url = f"http://127.0.0.1:{port_file.read_text().strip()}/api/job_agent/jobs/"
+    url = f"http://127.0.0.1:{port}/api/job_agent/jobs/"
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         order = urllib.request.Request(
             url,
