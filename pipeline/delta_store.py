@@ -118,8 +118,7 @@ class DeltaStore:
         """Names of data files, and of leftovers of writes that were cut off."""
         tables = sorted(path for path in (self.root / TABLE_FOLDER).glob("*=*") if path.is_dir())
         found = [p for folder in (*tables, self.root / SHARDS_FOLDER) for p in _files_in(folder)]
-        for folder in (self.root, self._log):
-            found += [path for path in _files_in(folder) if path.name.endswith(PART_ENDING)]
+        found += [path for path in _files_in(self._log) if path.name.endswith(PART_ENDING)]
         return [path.relative_to(self.root).as_posix() for path in found]
 
     def delete(self, name: str) -> None:

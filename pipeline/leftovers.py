@@ -51,10 +51,11 @@ def collect_leftovers(out: Path, *, grace_s: float, dry_run: bool = False) -> li
 
 
 def _outside_the_store(out: Path) -> list[str]:
-    """Inputs that another driver was faster to begin with, and torn reports and ledgers."""
+    """Inputs that another driver was faster to begin with; what was cut off while written."""
     named = read_job(out)["inputs"]["name"]
     inputs = [path.name for path in out.glob(INPUTS_PATTERN) if path.name != named]
-    return inputs + [path.relative_to(out).as_posix() for path in out.glob(f"*/*{PART_ENDING}")]
+    parts = (path for folder in (".", "*") for path in out.glob(f"{folder}/*{PART_ENDING}"))
+    return inputs + [path.relative_to(out).as_posix() for path in parts]
 
 
 def _older_than(out: Path, grace_s: float) -> Callable[[str], bool]:

@@ -189,7 +189,7 @@ def test_a_shard_needs_a_row_that_tells_of_it(store: DeltaStore) -> None:
 def test_garbage_goes_and_what_is_committed_stays(tmp_path: Path, store: DeltaStore) -> None:
     kept, late = file("a"), file("b")
     shard = file("shard-000000", folder="shards")
-    stray = ["manifest/table=recordings/.c.1.part", "shards/.d.1.part", ".catalog.duckdb.1.part"]
+    stray = ["manifest/table=recordings/.c.1.part", "shards/.d.1.part"]
     stray += ["shards/strange.parquet", "manifest/_delta_log/.00000000000000000009.json.1.part"]
     for name in [kept.name, late.name, shard.name, *stray, "job.json"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -164,7 +164,13 @@ def test_what_no_commit_names_is_listed_and_goes_after_its_grace(
         "manifest/table=segments/.x.1.part",
         f"shards/{data_name('shard-000009', 0, 'a' * 64)}",
     ]
-    for name in [*strays, "attempts/x.part", "inputs-0-000000000000.parquet", "notes.txt"]:
+    for name in [
+        *strays,
+        ".catalog.duckdb.1.part",
+        "attempts/x.part",
+        "inputs-0-000000000000.parquet",
+        "notes.txt",
+    ]:
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(b"PAR1 torn")
     found = verify(out)
@@ -173,13 +179,13 @@ def test_what_no_commit_names_is_listed_and_goes_after_its_grace(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert collect_leftovers(out, grace_s=3600) == []
     would_go = [leftover.name for leftover in collect_leftovers(out, grace_s=0, dry_run=True)]
-    others = ["attempts/x.part", "inputs-0-000000000000.parquet"]
+    others = [".catalog.duckdb.1.part", "attempts/x.part", "inputs-0-000000000000.parquet"]
     assert would_go == sorted([*strays, *others])
     assert before == {path: path.stat().st_mtime_ns for path in before}
     for name in [*strays, *others]:
         os.utime(out / name, (0, 0))
     assert main(["gc", str(out), "--grace", "1"]) == 0
-    assert "5 files removed" in capsys.readouterr().out
+    assert "6 files removed" in capsys.readouterr().out
     assert verify(out).orphans == ()
     assert verify(out).ok
     assert (out / "notes.txt").exists()
