@@ -9,6 +9,8 @@ PESQ := pesq==0.0.4 --hash=sha256:b724b28f73fb638522982bd68e8c3c0957e2f45210639a
 
 demo: $(SETUP)
 	$(BIN)/audiomill run jobs/demo.yaml
+	rm -rf out/demo-train
+	$(BIN)/audiomill train jobs/pretrain-tiny.yaml steps=20 output=out/demo-train
 
 test: lint types tests
 

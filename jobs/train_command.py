@@ -1,7 +1,9 @@
 """`audiomill train SPEC`: shards in, a resumable training run of the language model out."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 from torch import distributed
 
@@ -18,6 +20,7 @@ from model.training.task_sample import TaskSample
 from model.training.trainer import Trainer
 from model.wording import Wording
 from schemas.errors import SpecError
+from tokenizer.training.journal import LOG
 
 CACHE = "loader"
 _SIZES = {"tiny": tiny_spec, "small": small_spec, "medium": medium_spec}
@@ -46,7 +49,10 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
                 said = f"loss {figures['loss']:.3f}, {pace:.0f} positions a second"
                 progress.update(task, completed=done, total=total, loss=said)
 
-            return trainer.run(tell)
+            folder = trainer.run(tell)
+        if rank == 0:
+            _say_how_it_went(Path(spec.output) / LOG)
+        return folder
 
 
 def open_model(source: ModelSource, seed: int) -> tuple[MiMoAudio, TextTokenizer]:
@@ -115,3 +121,12 @@ def _say_what_is_there(spec: TrainSpec, loader: Loader[Example]) -> None:
             f"longer than the context + {counted.num_none} that serve no task; an epoch is "
             f"{sequences} sequences, {share:.1%} full"
         )
+
+
+def _say_how_it_went(log: Path) -> None:
+    losses = [json.loads(line)["loss"] for line in log.read_text(encoding="utf-8").splitlines()]
+    edge = max(1, len(losses) // 10)
+    print(
+        f"loss over {len(losses)} steps: {fmean(losses[:edge]):.3f} in the first {edge}, "
+        f"{fmean(losses[-edge:]):.3f} in the last {edge}"
+    )

@@ -56,6 +56,10 @@ class TaskSample:
         )
 
     @property
+    def length_columns(self) -> tuple[str, ...]:
+        return self.columns
+
+    @property
     def num_codebooks(self) -> int:
         return self.tasks.layout.num_codebooks
 

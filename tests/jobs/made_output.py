@@ -23,7 +23,7 @@ def make_output(out: Path, *, num_shards: int = 2, rows_per_shard: int = 24, see
         file = write_shard(
             ShardPlan(f"shard-{shard:06d}", rows),
             codes,
-            out / "shards",
+            out,
             epoch=0,
             fingerprint=FINGERPRINT,
             num_codebooks=8,

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 matplotlib.use("agg")
 
-_LOG = "log.jsonl"
+LOG = "log.jsonl"
 TOKENIZER_CURVES: Mapping[str, tuple[str, ...]] = {
     "distance": ("loss/reconstruction", "held_out/reconstruction"),
     "other losses": (
@@ -41,7 +41,7 @@ class Journal:
         self._folder, self._curves = folder, curves
         self._lines: list[dict[str, Any]] = []
         if folder is not None:
-            path = folder / _LOG
+            path = folder / LOG
             self._lines = [line for line in _read(path) if line["step"] < first_step]
             path.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
@@ -56,7 +56,7 @@ class Journal:
         line: dict[str, Any] = {"step": step, "stage": stage}
         line |= {name: round(float(figure), 6) for name, figure in figures.items()}
         self._lines.append(line)
-        with (self._folder / _LOG).open("a") as file:
+        with (self._folder / LOG).open("a") as file:
             file.write(json.dumps(line) + "\n")
         for name, figure in figures.items():
             self._board.add_scalar(name, float(figure), step)
