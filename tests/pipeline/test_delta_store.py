@@ -1,6 +1,7 @@
 """The store on a real disk: numbers are given once, hashes stay, what is damaged is named."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -209,3 +210,38 @@ def test_the_log_is_plain_delta(tmp_path: Path, store: DeltaStore) -> None:
     kinds = [next(iter(json.loads(line))) for line in lines]
     assert kinds == ["commitInfo", "add", "txn", "txn"]
     assert json.loads(lines[1])["add"]["partitionValues"] == {"table": "recordings"}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize(
+    ("fault", "said", "is_there"),
+    [
+        ("inject=link,linkat:error=EIO:when=1", "committed", True),
+        ("inject=fsync:error=EIO:when=2", "already", True),
+        ("inject=link,linkat:error=ENOSPC:when=1", "make room", False),
+        ("inject=fsync:error=EIO:when=1", "failed", False),
+    ],
+)
+def test_an_unknown_outcome_is_looked_up_and_a_known_failure_is_told(
+    tmp_path: Path, store: DeltaStore, fault: str, said: str, is_there: bool
+) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.commit import commit_unit\n"
+        "from schemas.errors import StorageError\n"
+        "from tests.pipeline.test_delta_store import DeltaStore, file\n"
+        "store = DeltaStore(Path(sys.argv[1]))\n"
+        "try: print(commit_unit(store, 'u', [file('u')], 0).value)\n"
+        "except StorageError as error: print(error)"
+    )
+    traced = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,link,linkat"]
+    done = subprocess.run(
+        [*traced, "-e", fault, sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said in done.stdout
+    assert DeltaStore(tmp_path).is_committed("u") is is_there
+    assert [p.name for p in log_of(tmp_path).iterdir() if p.name.endswith(".part")] == []
