@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.assemble import NamedStage
 from pipeline.item_state import Failure, ItemState, SegmentState
-from schemas.errors import StorageError
+from schemas.errors import EngineMissingError, StorageError
 from schemas.verdict import Drop, Keep, Verdict
 from stages.base import WORKING_VALUES, RecordingStage, Segment, SegmentStage
 
@@ -46,12 +46,12 @@ def run_stages(
     for named in stages:
         clock = clocks.setdefault(named.label, StageClock())
         now = cpu_or_wall(uses_gpu=named.stage.resources().num_gpus > 0)
-        started = now()
+        started = now() + named.stage.cpu_s_elsewhere()
         if isinstance(named.stage, RecordingStage):
             clock.items += _run_recording_stage(items, named, named.stage, begins)
         elif isinstance(named.stage, SegmentStage):
             clock.items += _run_segment_stage(items, named, named.stage, begins)
-        clock.compute_s += now() - started
+        clock.compute_s += now() + named.stage.cpu_s_elsewhere() - started
     return clocks
 
 
@@ -164,8 +164,8 @@ def _check_writes(named: NamedStage, verdict: Verdict) -> None:
 
 
 def _raise_if_ours(error: Exception) -> None:
-    """Failures of our own storage are not the input's fault: they stop the job, not the item."""
-    if isinstance(error, StorageError):
+    """What is missing or full on our side stops the job and is blamed on no item."""
+    if isinstance(error, StorageError | EngineMissingError):
         raise error
 
 

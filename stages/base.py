@@ -121,6 +121,10 @@ class Stage(ABC):
     def open(self) -> None:  # noqa: B027  (most stages have nothing to load)
         """Load what `process` needs; called once per worker."""
 
+    def cpu_s_elsewhere(self) -> float:
+        """CPU seconds so far of processes that work for this stage; they are its compute too."""
+        return 0.0
+
     def close(self) -> None:  # noqa: B027
         """Let go of what `open` loaded."""
 

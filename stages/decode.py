@@ -95,6 +95,9 @@ class PyavDecode(RecordingStage):
             }
         )
 
+    def cpu_s_elsewhere(self) -> float:
+        return 0.0 if self.decoder is None else self.decoder.cpu_s()
+
     def close(self) -> None:
         if self.decoder is not None:
             self.decoder.close()

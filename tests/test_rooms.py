@@ -51,4 +51,8 @@ def test_only_the_engine_and_the_command_line_know_ray() -> None:
         if "ray" in imported_roots(path)
     }
     names = ("crew", "engine", "metrics", "private_ray", "ray_cluster")
-    assert knowing == {*(f"pipeline/{name}.py" for name in names), "jobs/assembly.py"}
+    assert knowing == {
+        *(f"pipeline/{name}.py" for name in names),
+        "jobs/assembly.py",
+        "jobs/train_on_ray.py",
+    }
