@@ -171,7 +171,7 @@ def tokenizer_encode(
     num_encoded, failed = encode(source, out, tokenizer_spec(model, device, codebooks))
     print(f"{num_encoded} encoded into {out}")
     for line in failed:
-        print(f"failed: {line}", file=sys.stderr)
+        _complain(f"failed: {line}")
     if failed:
         raise typer.Exit(3)
 
@@ -231,7 +231,7 @@ def tokenizer_eval(
         print(found.note, file=sys.stderr)
     for clip in found.clips:
         if clip.cause:
-            print(f"{clip.outcome}: {clip.name}: {clip.cause}", file=sys.stderr)
+            _complain(f"{clip.outcome}: {clip.name}: {clip.cause}")
     if found.num("failed"):
         raise typer.Exit(3)
 
@@ -338,7 +338,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (AudiomillError, OSError) as error:
         if not isinstance(error, AudiomillError) and not isinstance(error, PermissionError):
             raise
-        print(f"audiomill: {error}", file=sys.stderr)
+        _complain(f"audiomill: {error}")
         return 2
     except KeyboardInterrupt:
         print("audiomill: interrupted", file=sys.stderr)
@@ -346,9 +346,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        print(f"audiomill: {error.format_message()}", file=sys.stderr)
+        _complain(f"audiomill: {error.format_message()}")
         return 2
     return int(result) if isinstance(result, int) else 0
+
+
+def _complain(line: str) -> None:
+    """One line on standard error; the names of files in it drive no terminal."""
+    from pipeline.shown_text import clean
+
+    print(clean(line), file=sys.stderr)
 
 
 def entry_point() -> NoReturn:

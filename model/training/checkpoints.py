@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from schemas.errors import StorageError, TrainingError
+from tokenizer.training.plain_reader import PlainPlanner, PlainReader
 
 # Torch says so of a process that saves alone although it was told to, and from its writing thread.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
@@ -96,7 +97,14 @@ class Checkpoints:
         """Puts everything back in place, `progress` included; raises `TrainingError`."""
         state = _state(model, optimizer) | {"progress": progress}
         try:
-            dcp.load(state, checkpoint_id=path, no_dist=self._group is None)
+            reader = PlainReader(path)
+            reader.read_metadata()  # torch would say of a refusal only that there is nothing
+            dcp.load(
+                state,
+                storage_reader=reader,
+                planner=PlainPlanner(),
+                no_dist=self._group is None,
+            )
         except (Exception, CheckpointException) as error:
             raise TrainingError(
                 f"{path} cannot be resumed from ({_innermost(error)}); remove this folder to go "

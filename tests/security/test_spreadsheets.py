@@ -70,3 +70,12 @@ def test_a_transcript_drives_no_terminal(
     shown = capsys.readouterr().out
     assert not set(shown) & set("\x1b\x07\x9b\u202e\u2066")
     assert "[bold]plain[/bold]" in shown
+
+
+def test_a_complaint_about_a_hostile_name_drives_none_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("no\x1b[2Jspec.yaml", "no\x9b31m\u202espec.yaml"):
+        assert main(["plan", name]) == 2
+        assert main([name]) == 2
+    assert not set(capsys.readouterr().err) & set("\x1b\x9b\u202e")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from jobs.tokenizer_train import load_train_spec
+from jobs.training_run import load_spec
+from model.training.spec import TrainSpec
 from model.wording import Wording
 from pipeline.spec_file import load_job
 from schemas.errors import AudiomillError
@@ -14,7 +16,8 @@ from schemas.strict_yaml import MAX_BYTES
 Door = Callable[[Path], object]
 DOORS: dict[str, Door] = {
     "job": load_job,
-    "training": load_train_spec,
+    "training of a tokenizer": load_train_spec,
+    "training of a model": lambda path: load_spec(path, None, TrainSpec),
     "wording": Wording.from_file,
     "wording of a model": lambda path: Wording.beside(path.parent),
 }
