@@ -22,6 +22,7 @@ next, no end of a driver counts. Strikes are forgotten when the spec's `run` sec
 limits are in it, and when the job is stopped because the failures are ours.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -170,7 +171,9 @@ class Ledger:
                 raise self._storage_error(error) from error
 
     def _append(self, lines: list[dict[str, Any]], *, sync: bool = True) -> None:
-        os.write(self._descriptor, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        if os.write(self._descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if sync:
             os.fsync(self._descriptor)
 
@@ -199,7 +202,8 @@ class Ledger:
             # One ledger after another: each has units under way and a machine of its own.
             past = Ledger(self.out, driver, begun["settings"], begun["begun"])
             for line in lines:
-                past._take(line)
+                with suppress(TypeError):  # damaged, though it is JSON
+                    past._take(line)
             if past.machine and self.machine and past.machine != self.machine:
                 for unit in list(past._alone):
                     past._take({"lost": unit, "cause": "its machine went down"})

@@ -16,11 +16,13 @@ from pipeline.fit import Kind, Pool
 from pipeline.heartbeat import HeartbeatFile, last_words, path_of, read_heartbeat
 from pipeline.quiet import QUIET_ENVIRONMENT
 from pipeline.watchdog import Watchdog, is_timeout, signal_said
-from pipeline.worker import Worker
+from pipeline.worker import WRITING, Worker
 from schemas.errors import PlanError
 from schemas.job import RunSpec
 
 START_TIMEOUT_S = 180.0
+LOST_STARTS = 10
+"""Starts in a row that may fail without an error of ours: a node that goes takes them with it."""
 GROWTH = 2.0
 """A worker that has this much more memory than after its first unit has grown."""
 Handle = Any
@@ -92,10 +94,8 @@ class Ending:
     """The stage whose call was under way, if any."""
     opening: bool = False
     """Whether that stage was being opened, and so nothing was done with the unit yet."""
-    in_one_call: bool = False
-    """Whether that call alone took too long, and not the unit as a whole."""
     through_work: bool = True
-    """False where it is known that its node, the network or an idle actor was the cause."""
+    """False where it is known that a node, the network, the storage or an idle actor was it."""
 
 
 class Crew:
@@ -122,6 +122,7 @@ class Crew:
         self._seats: list[Seat] = []
         self._failed_starts = 0
         self._num_started = 0
+        self._all_were_up = False
         self.starting: dict[Any, Seat] = {}
         """Reference that is ready when the actor is up, to its seat."""
 
@@ -135,6 +136,7 @@ class Crew:
             for reference in up:
                 self.has_started(reference)
             self.check_starts()
+        self._all_were_up = True
 
     def take(self, kind: Kind) -> Seat | None:
         """An idle actor; None if there is none now. One that has grown is recycled first."""
@@ -181,7 +183,8 @@ class Crew:
         except RayError as error:
             self._failed_starts += 1
             self._end(seat)
-            if self._failed_starts >= self._run.max_attempts:
+            raised = isinstance(error, RayActorError) and error.actor_init_failed
+            if self._failed_starts >= (self._run.max_attempts if raised else LOST_STARTS):
                 raise PlanError(
                     f"a {seat.pool.kind} worker cannot be started: {_last_line(error)}"
                 ) from error
@@ -196,8 +199,8 @@ class Crew:
             of_kind = [seat for seat in self._seats if seat.pool.kind == kind]
             waiting = [seat for seat in self.starting.values() if seat.pool.kind == kind]
             longest_s = max((time.monotonic() - seat.since for seat in waiting), default=0.0)
-            first_start = not any(seat.calls for seat in self._seats)
-            if longest_s > START_TIMEOUT_S and (first_start or len(waiting) == len(of_kind)):
+            all_wait = len(waiting) == len(of_kind)
+            if longest_s > START_TIMEOUT_S and (all_wait or not self._all_were_up):
                 raise PlanError(
                     f"{len(waiting)} of {len(of_kind)} {kind} workers did not start within "
                     f"{START_TIMEOUT_S:g} s; is something else holding the cluster's CPUs or GPUs? "
@@ -244,10 +247,17 @@ class Crew:
         if error is None:
             limit_s = self._run.item_timeout_s
             cause = f"no answer within {limit_s:g} s (run.item_timeout_s)"
-            return Ending(error_class="TIMEOUT", cause=cause, stage=stage, opening=opening)
+            through_work = held and stage != WRITING  # or it was the storage that hung
+            return Ending(
+                error_class="TIMEOUT",
+                cause=cause,
+                stage=stage,
+                opening=opening,
+                through_work=through_work,
+            )
         if isinstance(error, OutOfMemoryError):
             cause = "Ray ended it because the memory of its node ran out"
-            return Ending(error_class="OOM_ITEM", cause=cause, stage=stage)
+            return Ending(error_class="OOM_ITEM", cause=cause, stage=stage, opening=opening)
         if not isinstance(error, ActorDiedError) or error.preempted or _is_gone(seat.node):
             cause = f"its node or the way to it was lost: {_first_line(error)}"
             return Ending(error_class="CRASH", cause=cause, through_work=False)
@@ -255,9 +265,7 @@ class Crew:
             limit_s = self._run.stage_timeout_s
             cause = f"one call of stage {stage!r} took longer than {limit_s:g} s"
             cause += " (run.stage_timeout_s)"
-            return Ending(
-                error_class="TIMEOUT", cause=cause, stage=stage, opening=opening, in_one_call=True
-            )
+            return Ending(error_class="TIMEOUT", cause=cause, stage=stage, opening=opening)
         cause = signal_said(said) or "its process was killed, or ended without a word"
         return Ending(
             error_class="CRASH", cause=cause, stage=stage, opening=opening, through_work=held

@@ -28,7 +28,7 @@ from pipeline.metrics import Metrics
 from pipeline.quiet import WORKER_ENVIRONMENT
 from pipeline.ray_cluster import connect
 from pipeline.work import Poison, Queue, Work
-from pipeline.worker import WRITING, OpenTokenizer
+from pipeline.worker import OpenTokenizer
 from schemas.errors import AudiomillError, EngineMissingError, StorageError
 from schemas.ids import digest
 
@@ -60,7 +60,7 @@ class Engine:
     cluster: Cluster | None = None
     ended: Counter[str] = field(default_factory=Counter)
     """Workers that were replaced after their death, or recycled because they had grown."""
-    metrics: Metrics | None = None
+    _metrics: Metrics | None = None
     _crew: Crew | None = None
     _ledger: Ledger | None = None
     _running: dict[Any, _Running] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Engine:
             # Workers of this machine inherit the environment that Ray was started in; one of their
             # own would cost seconds each, because Ray then starts them from nothing.
             runtime_env = {"env_vars": WORKER_ENVIRONMENT} if self.address else None
-            self.metrics = Metrics(self.job.spec.name)
+            self._metrics = Metrics(self.job.spec.name)
             arguments = (ray.put(self.job), self.out, self.open_tokenizer, Path.cwd())
             run = self.job.spec.run
             self._crew = Crew(
@@ -119,6 +119,13 @@ class Engine:
         if self._crew is None:
             raise RuntimeError("the engine is not running")
         return self._crew
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of this run; only once the engine is running."""
+        if self._metrics is None:
+            raise RuntimeError("the engine is not running")
+        return self._metrics
 
     @property
     def num_workers(self) -> int:
@@ -173,8 +180,7 @@ class Engine:
 
     def _has_lost(self, how: str) -> None:
         self.ended[how] += 1
-        if self.metrics is not None:
-            self.metrics.worker(how)
+        self.metrics.worker(how)
 
     def _try(self, work: Work, queue: Queue) -> None:
         queue.try_again(work, self._attempts().of(work.name), self.job.spec.run.max_attempts)
@@ -241,11 +247,6 @@ class Engine:
                     f"{self._died_opening[ending.stage]} times ({ending.cause}); try the engine on "
                     "its own, or choose another one"
                 )
-        elif ending.stage == WRITING and ending.in_one_call:
-            raise StorageError(
-                f"{self.out}: writing the rows of a unit did not end ({ending.cause}); is the "
-                "storage reachable? Run the same command again"
-            )
         else:
             ledger.strike(work.name, ending.error_class, ending.cause, ending.stage)
         self._try(work, queue)

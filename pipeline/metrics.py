@@ -5,7 +5,7 @@ They are counted by the driver, of what was committed. Ray exports them with the
 It is a free one unless Ray was started with `--metrics-export-port`. Needs no dashboard.
 """
 
-from ray.util.metrics import Counter, Histogram
+from ray.util.metrics import Counter, Gauge, Histogram
 
 from pipeline.worker import UnitResult
 
@@ -34,10 +34,22 @@ class Metrics:
             tag_keys=("job",),
         )
         self._unit_s.set_default_tags({"job": job})
+        self._to_do = Gauge(
+            "audiomill_inputs_to_do", "inputs left in the sweep under way", tag_keys=("job",)
+        )
+        self._to_do.set_default_tags({"job": job})
+        self._num_to_do = 0
+
+    def sweep(self, num_inputs: int) -> None:
+        """A sweep over so many inputs begins."""
+        self._num_to_do = num_inputs
+        self._to_do.set(num_inputs)
 
     def unit(self, result: UnitResult) -> None:
         """A unit was committed."""
         self._units.inc()
+        self._num_to_do = max(0, self._num_to_do - result.num_inputs)
+        self._to_do.set(self._num_to_do)
         for outcome, number in result.num_by_outcome.items():
             self._inputs.inc(number, {"outcome": outcome})
         for blame in result.blames:

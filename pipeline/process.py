@@ -29,12 +29,15 @@ BatchItem = tuple[ItemState, SegmentState, Segment]
 
 
 class Begins(Protocol):
-    """Is told that a call of a stage begins, and with it that the one before has ended."""
+    """Is told that a call of a stage begins, and with it that the one before has ended.
 
-    def __call__(self, stage: str, *, opening: bool = False) -> None: ...
+    `opening`: its model is being loaded; not `limited`: it may take as long as it does.
+    """
+
+    def __call__(self, stage: str, *, opening: bool = False, limited: bool = True) -> None: ...
 
 
-def nobody(stage: str, *, opening: bool = False) -> None:
+def nobody(stage: str, *, opening: bool = False, limited: bool = True) -> None:
     """Where nobody watches."""
 
 

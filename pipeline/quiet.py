@@ -15,4 +15,12 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+RAY_ENVIRONMENT = {
+    # What a worker started goes when the worker does, however it ends.
+    "RAY_process_group_cleanup_enabled": "true",
+    # A job of weeks must not fill the disk with Ray's own logs: 5 files of 64 MB a process.
+    "RAY_ROTATION_MAX_BYTES": str(64 << 20),
+    "RAY_ROTATION_BACKUP_COUNT": "5",
+}
+"""Of a Ray that we start. Retries need none: we start actors that are never restarted by Ray."""
 WORKER_ENVIRONMENT = QUIET_ENVIRONMENT | ONE_THREAD

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import signal
+import threading
+from types import FrameType
 from typing import Any
 
 import ray
@@ -9,7 +12,7 @@ import ray
 from pipeline.assemble import Job
 from pipeline.fit import Cluster, fit, needs_of, this_machine
 from pipeline.private_ray import check_guarded, private
-from pipeline.quiet import ONE_THREAD, QUIET_ENVIRONMENT, WORKER_ENVIRONMENT
+from pipeline.quiet import ONE_THREAD, QUIET_ENVIRONMENT, RAY_ENVIRONMENT, WORKER_ENVIRONMENT
 from schemas.errors import PlanError
 
 
@@ -38,7 +41,7 @@ def connect(job: Job, address: str | None) -> Cluster:
 def start_ray(num_cpus: int, num_gpus: int) -> None:
     """A Ray of this program's own, on this machine: private, and without a dashboard."""
     before = dict(os.environ)
-    os.environ.update(WORKER_ENVIRONMENT)
+    os.environ.update(WORKER_ENVIRONMENT | RAY_ENVIRONMENT)
     try:
         # "local": never join a cluster that somebody else's `ray start` left behind.
         with private():
@@ -59,3 +62,11 @@ def _cluster_found(where: str) -> Cluster:
 def _init(**options: Any) -> None:
     # What workers print is theirs; what matters comes back as verdicts and failures.
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler kills its daemons before anything else, and the run would not be
+        # recorded; a machine that is taken away gives time for that, as Ctrl-C does.
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -83,7 +83,8 @@ def run_job(
     the same work again. It would do no harm, and with `shared` it is welcome.
 
     Raises `AudiomillError` before anything starts when the job cannot run as asked. A
-    KeyboardInterrupt passes through after the workers are gone and the run is recorded.
+    KeyboardInterrupt (a SIGTERM gives one too) passes through after the workers are gone and the
+    run is recorded.
     """
     listing = list_inputs(job.spec.inputs)
     out = Path(job.spec.output)
@@ -141,8 +142,7 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
     def count(result: UnitResult) -> None:
         record.count(result)
         unit_committed(result)
-        if engine.metrics is not None:
-            engine.metrics.unit(result)
+        engine.metrics.unit(result)
 
     def on_unit(result: UnitResult) -> None:
         count(result)
@@ -159,6 +159,7 @@ def _run(engine: Engine, output: Output, record: RunRecord, reporter: Reporter) 
         left = output.open_units(sweep)
         num_inputs = sum(len(unit.sources) for unit in left)
         event("sweep_begun", sweep=index, units=len(left), inputs=num_inputs)
+        engine.metrics.sweep(num_inputs)
         reporter.sweep_begins(title, num_inputs)
         run_sweep(engine, output, sweep, last=last, on_unit=on_unit, on_tick=reporter.tick)
         if sweep.barrier:

@@ -37,19 +37,24 @@ class Watchdog:
         try:
             yield
         finally:
-            faulthandler.cancel_dump_traceback_later()
-            self._wound_up = -float("inf")
+            self._unwind()
             self._heartbeat.rest()
 
-    def call(self, stage: str, *, opening: bool = False) -> None:
-        """A call begins, and with it the one before has ended."""
+    def call(self, stage: str, *, opening: bool = False, limited: bool = True) -> None:
+        """A call begins, and with it the one before has ended; without a limit if not `limited`."""
         self._heartbeat.call(stage, opening=opening)
         now = time.monotonic()
-        if now - self._wound_up > self._slack_s:
+        if not limited:
+            self._unwind()
+        elif now - self._wound_up > self._slack_s:
             faulthandler.dump_traceback_later(
                 self._limit_s + self._slack_s, exit=True, file=self._heartbeat.descriptor
             )
             self._wound_up = now
+
+    def _unwind(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        self._wound_up = -float("inf")
 
 
 def is_timeout(last_words: str) -> bool:

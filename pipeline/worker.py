@@ -146,7 +146,7 @@ class Worker:
         if not last_sweep:
             rows["sketches"] = sketch_rows(items)
         let_go_of_audio(items)
-        self._begins(WRITING)
+        self._begins(WRITING, limited=False)  # how slow storage is, no input can help
         files = write_rows(self._out, state.unit.unit_id, state.unit.epoch, rows)
         outcomes = [row["outcome"] for row in rows["recordings"]]
         return UnitResult(
@@ -223,7 +223,7 @@ class Worker:
         for part, part_clocks in parts:
             codes += part
             add_clocks(clocks, part_clocks)
-        self._begins(WRITING)
+        self._begins(WRITING, limited=False)
         file = write_shard(
             plan,
             codes,

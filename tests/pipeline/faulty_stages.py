@@ -3,12 +3,18 @@
 import ctypes
 import os
 import signal
+import subprocess
+import time
+from pathlib import Path
 
 import numpy as np
 
+from pipeline.assemble import Job, NamedStage, Pass
 from schemas.errors import StorageError
+from schemas.job import RunSpec
 from schemas.verdict import Verdict
 from stages.base import Recording
+from tests.pipeline.toy_jobs import toy_job
 from tests.pipeline.toy_stages import ToyDecode
 
 HOARD: list[np.ndarray] = []
@@ -26,6 +32,13 @@ class FaultyDecode(ToyDecode):
                 ctypes.PyDLL(None).sleep(1000)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
+            case "wait":
+                while not (recording.values["path"].parent / "go").exists():
+                    time.sleep(0.05)
+            case "orphan":
+                child = subprocess.Popen(["sleep", "1000"])
+                (recording.values["path"].parent / "child").write_text(str(child.pid))
+                os.kill(os.getpid(), signal.SIGKILL)
             case "eat":
                 raise MemoryError("256 GiB")
             case "full":
@@ -56,6 +69,18 @@ class UnsendableDecode(ToyDecode):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _missing, ("weights.bin",)
+
+
+def faulty_job(
+    inputs: Path,
+    out: Path,
+    run: RunSpec | None = None,
+    decode: type[ToyDecode] = FaultyDecode,
+) -> Job:
+    """The toy job with another first stage."""
+    job = toy_job(inputs, out, run)
+    stages = (NamedStage("decode", decode(decode.Spec())), *job.stages[1:])
+    return Job(spec=job.spec, stages=stages, passes=(Pass(stages),))
 
 
 def _missing(name: str) -> None:

@@ -1,11 +1,16 @@
 """The engine under faults, on real Ray: who is blamed, what is said, and when a job stops."""
 
 import json
+import re
+import time
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
+import ray
 
-from pipeline.assemble import Job, NamedStage, Pass
+from pipeline.assemble import Job
 from pipeline.heartbeat import Heartbeat, read_heartbeats
 from pipeline.manifest import Manifest
 from pipeline.run import run_job
@@ -14,26 +19,14 @@ from schemas.errors import EngineMissingError, JobStoppedError, PlanError, Stora
 from schemas.job import RunSpec
 from tests.pipeline.faulty_stages import (
     AbortingDecode,
-    FaultyDecode,
     NoModelDecode,
     UnsendableDecode,
+    faulty_job,
 )
-from tests.pipeline.toy_jobs import Silent, toy_job, write_words
+from tests.pipeline.toy_jobs import Silent, write_words
 from tests.pipeline.toy_stages import ToyDecode
 
 pytestmark = pytest.mark.usefixtures("ray_of_two_cpus")
-
-
-def faulty_job(
-    inputs: Path,
-    out: Path,
-    run: RunSpec | None = None,
-    decode: type[ToyDecode] = FaultyDecode,
-) -> Job:
-    """The toy job with another first stage."""
-    job = toy_job(inputs, out, run)
-    stages = (NamedStage("decode", decode(decode.Spec())), *job.stages[1:])
-    return Job(spec=job.spec, stages=stages, passes=(Pass(stages),))
 
 
 def failures(out: Path) -> dict[str, tuple[str, str, str]]:
@@ -186,6 +179,50 @@ def test_a_worker_that_has_grown_is_replaced_between_units_and_no_work_is_lost(
     row = Manifest(out).table("runs").to_pylist()[0]
     assert row["workers_replaced"] == 0
     assert row["workers_recycled"] == num_recycled
+
+
+def test_what_a_worker_started_goes_with_it(tmp_path: Path) -> None:
+    inputs, out = write_words(tmp_path / "in", {"a": "orphan"}), tmp_path / "out"
+    run_job(faulty_job(inputs, out, RunSpec(workers=1, max_attempts=1)), Silent())
+    assert failures(out)["a"][1] == "CRASH"
+    child = int((inputs / "child").read_text())
+    deadline = time.monotonic() + 15
+    while psutil.pid_exists(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(child)
+
+
+def test_prometheus_finds_the_figures_of_a_run_with_ray_s_own(tmp_path: Path) -> None:
+    inputs, out = write_words(tmp_path / "in", {"a": "good", "b": "bad"}), tmp_path / "out"
+    job = faulty_job(inputs, out, RunSpec(workers=1))
+    spec = job.spec.model_copy(update={"name": "counted"})
+    run_job(Job(spec=spec, stages=job.stages, passes=job.passes), Silent())
+    node = next(node for node in ray.nodes() if node["Alive"])
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    assert url.startswith("http://127.0.0.1:")
+    deadline = time.monotonic() + 60  # Ray sends them every ten seconds
+    found: dict[str, float] = {}
+    while len(found) < 8 and time.monotonic() < deadline:
+        time.sleep(1)
+        text = httpx.get(url, trust_env=False).text
+        ours = [line for line in text.splitlines() if 'job="counted"' in line]
+        found = {_short(line): float(line.rpartition(" ")[2]) for line in ours}
+    assert found["units_total"] == 2
+    assert found["inputs_total done"] == found["inputs_total failed"] == 1
+    assert found["failures_total decode NOT_AUDIO"] == 1
+    assert found["audio_seconds_total"] == 10
+    assert found["inputs_to_do"] == 0
+    assert found["unit_seconds_count"] == 2
+    assert found["stage_seconds_total decode"] > 0
+
+
+def _short(line: str) -> str:
+    """Name and tags of a line of Prometheus' text format."""
+    name = line.partition("{")[0].removeprefix("ray_audiomill_")
+    tags = dict(re.findall(r'(\w+)="([^"]*)"', line))
+    return " ".join(
+        [name, *(tags[key] for key in ("outcome", "stage", "error_class") if key in tags)]
+    )
 
 
 def test_logs_hold_ids_and_no_uri(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pipeline.manifest import Manifest
 from pipeline.output import locked
 from pipeline.run import run_job
 from pipeline.status import status_of
+from pipeline.verify import verify
 from schemas.errors import OutputError
 from schemas.job import RunSpec
 from tests.pipeline.toy_jobs import Silent, toy_job, write_words
@@ -34,7 +35,7 @@ def test_one_dead_and_one_hung_worker_cost_their_own_input_and_nothing_else(
     job = toy_job(
         inputs,
         tmp_path / "out",
-        RunSpec(workers=2, inputs_per_unit=3, item_timeout_s=4.0, max_attempts=1),
+        RunSpec(workers=2, inputs_per_unit=3, stage_timeout_s=4.0, max_attempts=1),
     )
     run_job(job, Silent())
     status = status_of(tmp_path / "out")
@@ -54,6 +55,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_ends_like_one_that_was_
     with pytest.raises(KeyboardInterrupt):
         run_job(toy_job(inputs, tmp_path / "stopped"), Silent(stop_after=3))
     half = status_of(tmp_path / "stopped")
+    assert verify(tmp_path / "stopped").ok
     assert half.done == 3
     assert half.inputs == half.done + half.rejected + half.failed + half.pending
     second = Silent()
@@ -134,6 +136,9 @@ def test_audio_crosses_between_workers_only_where_the_resource_changes(tmp_path:
 def test_exact_duplicates_fall_out_whatever_they_are_called(tmp_path: Path) -> None:
     inputs = write_words(tmp_path / "in", {"a": "good"})
     (inputs / "z-copy.txt").write_bytes((inputs / "a.txt").read_bytes())
+    (inputs / "empty.txt").write_text("")
+    (inputs / "also-empty.txt").write_text("")
+    (inputs / "leads-nowhere.txt").symlink_to("nothing")
     (inputs / "y-same-size.txt").write_text("good x")
     run_job(toy_job(inputs, tmp_path / "out"), Silent())
     found = {Path(str(r["uri"])).name: r for r in rows(tmp_path / "out", "recordings")}
@@ -141,3 +146,6 @@ def test_exact_duplicates_fall_out_whatever_they_are_called(tmp_path: Path) -> N
     assert found["z-copy.txt"]["reason"] == "exact_duplicate"
     assert found["z-copy.txt"]["duplicate_of"] == found["a.txt"]["source_id"]
     assert found["a.txt"]["outcome"] == found["y-same-size.txt"]["outcome"] == "done"
+    for name in ("empty.txt", "also-empty.txt", "leads-nowhere.txt"):
+        assert found[name]["outcome"] == "failed", "what holds no bytes repeats nothing"
+    assert verify(tmp_path / "out").ok

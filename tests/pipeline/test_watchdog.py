@@ -59,8 +59,11 @@ def test_a_call_has_its_whole_time_however_many_went_before_it(tmp_path: Path) -
     assert (beat.unit, beat.stage) == ("", "")
 
 
-def test_a_process_that_ended_its_unit_is_not_watched(tmp_path: Path) -> None:
-    assert run(tmp_path, "pass\ntime.sleep(2.5)") == 0
+@pytest.mark.parametrize(
+    "then", ["pass\ntime.sleep(2.5)", "watchdog.call('write', limited=False); time.sleep(2.5)"]
+)
+def test_neither_rest_nor_a_call_without_limit_is_ended(tmp_path: Path, then: str) -> None:
+    assert run(tmp_path, then) == 0
 
 
 def test_a_crash_says_which_signal_it_was(tmp_path: Path) -> None:
