@@ -1,14 +1,16 @@
 """What do isolation and commits cost, against the same run without them?
 
-The demo corpus' recordings go through the demo job's chain in this process, in turns: as a run does
-it (decoded in a child process; each attempt written down before it starts; rows of every recording
-written and committed) and without (decoded here; one commit of all rows at the end; no ledger). The
-ratio of the walls within a round, and the median over the rounds, less 1.
+The demo corpus' recordings go through the demo job's chain in this process, each both ways: as a
+run does it (decoded in a child process; the attempt written down before it starts; its rows written
+and committed) and without (decoded here; no ledger; one commit of all rows at the end). The ratio
+of the walls of a round, and the median over the rounds, less 1.
 """
 
 import io
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.family import Asked, Report
@@ -16,12 +18,12 @@ from benchmarks.machine import ROOT
 from pipeline.assemble import Job, assemble
 from pipeline.attempts import Ledger
 from pipeline.inputs import list_inputs
+from pipeline.item_state import ItemState
 from pipeline.manifest import Manifest
 from pipeline.spec_file import read_yaml
 from pipeline.worker import Unit, UnitState, Worker
 from schemas.codes import Waveform
 from schemas.job import JobSpec
-from schemas.source import Source
 from stages.decode import PyavDecode
 from stages.decoding.contents import Contents, Limits
 from stages.decoding.decoder import IsolatedDecoder
@@ -73,46 +75,66 @@ def run(asked: Asked) -> Report:
 
 def _measured(asked: Asked, chain: str, rounds: int) -> tuple[list[float], list[float]]:
     """Ratio of the walls of each round, and the medians of both."""
-    out = asked.folder / chain
-    job, bare_job = _job(out, chain), _job(out, chain)
-    _stage(bare_job).decoder = _DecoderHere()
-    sources = list_inputs(job.spec.inputs).sources
-    manifest = Manifest.create(out)
-    worker, bare_worker = Worker(job, out, None), Worker(bare_job, out, None)
-    ledger = Ledger(out, "overhead", "")
-    ledger.open()
-    pairs = []
-    for number in range(rounds + 1):
-        if asked.is_over:
-            break
-        started = time.perf_counter()
-        for source in sources:
-            unit = Unit(f"{source.source_id}-{number}", (source,), manifest.epoch())
-            ledger.starts({unit.unit_id: False})
-            result = worker.run_unit(unit, _labels(job), True)
-            manifest.commit(unit.unit_id, result.files, unit.epoch)
-            ledger.ended(unit.unit_id)
-        middle = time.perf_counter()
-        _without(bare_worker, manifest, bare_job, sources, number)
-        pairs.append((middle - started, time.perf_counter() - middle))
-    ledger.close()
-    for each in (job, bare_job):
-        _stage(each).close()
+    sides = _Sides(asked.folder / chain, chain)
+    pairs = [sides.round(number) for number in range(rounds + 1) if not asked.is_over]
+    sides.close()
     counted = pairs[1:]
     medians = [round(statistics.median(walls), 3) for walls in zip(*counted, strict=True)]
     return [with_all / without for with_all, without in counted], medians
 
 
-def _without(
-    worker: Worker, manifest: Manifest, job: Job, sources: tuple[Source, ...], number: int
-) -> None:
-    items = []
-    for source in sources:
-        unit = Unit(source.source_id, (source,), 0)
-        items += worker.begin(unit, _labels(job)).items
-    whole = UnitState(Unit(f"all-{number}", sources, manifest.epoch()), items)
-    result = worker.finish(whole, True)
-    manifest.commit(result.unit_id, result.files, result.epoch)
+class _Sides:
+    """A worker of each kind, on one output."""
+
+    def __init__(self, out: Path, chain: str) -> None:
+        self.job, self.bare_job = _job(out, chain), _job(out, chain)
+        _stage(self.bare_job).decoder = _DecoderHere()
+        self.labels = tuple(named.label for named in self.job.stages)
+        self.sources = list_inputs(self.job.spec.inputs).sources
+        self.manifest = Manifest.create(out)
+        self.worker, self.bare = Worker(self.job, out, None), Worker(self.bare_job, out, None)
+        self.ledger = Ledger(out, "overhead", "")
+        self.ledger.open()
+
+    def round(self, number: int) -> tuple[float, float]:
+        """Seconds of wall for all recordings, with everything and without."""
+        with_s, without_s = 0.0, 0.0
+        items: list[ItemState] = []
+        for index, source in enumerate(self.sources):
+            unit = Unit(f"{source.source_id}-{number}", (source,), self.manifest.epoch())
+            # Side by side and in turns, so that a busy neighbour slows both.
+            if (number + index) % 2:
+                without_s += _seconds(partial(self._without, unit, items))
+                with_s += _seconds(partial(self._with, unit))
+            else:
+                with_s += _seconds(partial(self._with, unit))
+                without_s += _seconds(partial(self._without, unit, items))
+        whole = Unit(f"all-{number}", self.sources, self.manifest.epoch())
+        return with_s, without_s + _seconds(partial(self._commit_all, whole, items))
+
+    def close(self) -> None:
+        self.ledger.close()
+        for job in (self.job, self.bare_job):
+            _stage(job).close()
+
+    def _with(self, unit: Unit) -> None:
+        self.ledger.starts({unit.unit_id: False})
+        result = self.worker.run_unit(unit, self.labels, True)
+        self.manifest.commit(unit.unit_id, result.files, unit.epoch)
+        self.ledger.ended(unit.unit_id)
+
+    def _without(self, unit: Unit, items: list[ItemState]) -> None:
+        items += self.bare.begin(unit, self.labels).items
+
+    def _commit_all(self, whole: Unit, items: list[ItemState]) -> None:
+        result = self.bare.finish(UnitState(whole, items), True)
+        self.manifest.commit(result.unit_id, result.files, result.epoch)
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
 def _job(out: Path, chain: str) -> Job:
@@ -123,10 +145,6 @@ def _job(out: Path, chain: str) -> Job:
     raw |= {"references": None, "tokenize": None, "output": str(out), "name": "overhead"}
     raw["inputs"] = {"uri": str(ROOT / "jobs/demo/corpus")}
     return assemble(JobSpec(**raw))
-
-
-def _labels(job: Job) -> tuple[str, ...]:
-    return tuple(named.label for named in job.stages)
 
 
 def _stage(job: Job) -> PyavDecode:

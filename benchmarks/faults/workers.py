@@ -10,6 +10,7 @@ from benchmarks.faults.drivers import undisturbed
 from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.toy import times_decoded
 from benchmarks.toy_job import content, write_inputs
+from pipeline.manifest import Manifest
 
 LONG_KILLS, SHORT_KILLS = 100, 4
 LONG_INPUTS, SHORT_INPUTS = 120, 16
@@ -28,7 +29,7 @@ def run(asked: Asked) -> Report:
     log, alone = asked.folder / "drivers.log", asked.folder / "alone"
     undisturbed(asked, inputs, alone, log)
     wanted, decoded_once = content(alone), times_decoded(alone)
-    redone, jobs = 0, 0
+    redone, replaced, jobs = 0, 0, 0
     driver = Driver.start(asked.shared.cluster, log)
     driver.wait_for("up")
     while report.runs < report.wanted and not asked.is_over:
@@ -39,6 +40,8 @@ def run(asked: Asked) -> Report:
             report.failures.append(f"job {jobs}: {end['error']}: {end['says']}; {asked.again()}")
             break
         redone += times_decoded(out) - decoded_once
+        runs = Manifest(out).table("runs", ["workers_replaced"]).to_pylist()
+        replaced += sum(row["workers_replaced"] for row in runs)
         found = difference(wanted, content(out))
         report.difference = (report.difference or Difference()) + found
         if found:
@@ -50,6 +53,7 @@ def run(asked: Asked) -> Report:
     report.figures = {
         "jobs": jobs,
         "inputs_a_job": num_inputs,
+        "killed_at_work": replaced,
         "redone_a_kill": round(redone / report.runs, 2) if report.runs else None,
     }
     return report
