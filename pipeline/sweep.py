@@ -1,10 +1,11 @@
 """One sweep over the inputs: units out to the workers, commits in, duplicates settled between."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pipeline.assemble import NamedStage, Pass
-from pipeline.breaker import Breaker, blames_of
+from pipeline.breaker import Blame, Breaker, blames_of
 from pipeline.commit import Outcome
 from pipeline.engine import Engine
 from pipeline.fit import stations_of
@@ -17,13 +18,15 @@ from pipeline.store import DataFile
 from pipeline.units import PlannedUnit
 from pipeline.work import Poison, Step, Work
 from pipeline.worker import Unit, UnitResult, add_clocks
-from schemas.ids import digest
+from schemas.ids import ID_HEX_DIGITS, digest
 from schemas.source import Source
 from schemas.verdict import Drop
 from stages.base import DatasetStage, Duplicate
 
 OnUnit = Callable[[UnitResult], None]
 OnTick = Callable[[], None]
+NO_BYTES = hashlib.sha256().hexdigest()[:ID_HEX_DIGITS]
+"""recording_id of an empty file."""
 
 
 def run_sweep(
@@ -74,23 +77,31 @@ def settle_exact_duplicates(
     by_size: dict[int, list[Source]] = defaultdict(list)
     for source in output.sources:
         by_size[source.size_bytes].append(source)
-    suspects = [s for same in by_size.values() if len(same) > 1 for s in same if s.size_bytes]
+    # A store that tells no sizes tells 0, so these are read as well.
+    suspects = [s for same in by_size.values() if len(same) > 1 for s in same]
+    breaker = Breaker(engine.job.spec.run.breaker_inputs)
     read: list[ItemState] = []
 
     def remember(_: Work, item: ItemState) -> None:
+        breaker.see((_blame(item),))
         read.append(item)
+
+    def on_poison(entry: Poison) -> None:
+        breaker.see((entry.blame,))
 
     step = Step("cpu", "hash_source")
     works = (Work(f"hash/{s.source_id}", s, (s,), (step,)) for s in suspects)
-    for entry in engine.stream(works, remember, on_tick=on_tick):
+    for entry in engine.stream(works, remember, on_tick=on_tick, on_poison=on_poison):
         read.append(_poisoned(entry.work.key, entry))
     first: dict[str, Source] = {}
     items = []
     # The shortest name stays: copies are called `x (1).wav` or `x-copy.wav`.
     for item in sorted(read, key=lambda i: (len(i.source.uri), i.source.uri)):
-        if item.failure or item.recording_id is None:
+        if item.recording_id is None:
             items.append(item)
             continue
+        if item.recording_id == NO_BYTES:
+            continue  # empty files repeat nothing; their own sweep fails them
         kept = first.setdefault(item.recording_id, item.source)
         if kept is not item.source:
             repeat = Duplicate(item.source.source_id, kept.source_id, 1.0)
@@ -193,6 +204,13 @@ def _poisoned(source: Source, entry: Poison) -> ItemState:
     )
     item.failure = Failure(entry.stage or "worker", entry.error_class, message)
     return item
+
+
+def _blame(item: ItemState) -> Blame | None:
+    failure = item.failure
+    if failure is None:
+        return None
+    return Blame(item.source.source_id, failure.stage, failure.error_class, failure.message)
 
 
 def _repeated(

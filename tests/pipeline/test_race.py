@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.toy_job import Rows, ToyCluster, race, run_alone, toy_cluster, write_inputs
 from pipeline.manifest import Manifest
+from pipeline.verify import verify
 
 NUM_INPUTS = 15
 
@@ -46,6 +47,7 @@ def test_drivers_at_once_make_one_result(
     assert found.exit_codes == [0] * num_drivers
     assert found.differing_tables == []
     assert Manifest(tmp_path / "out").table("runs").num_rows == num_drivers
+    assert verify(tmp_path / "out").problems == ()
 
 
 def test_what_garbage_collection_fences_off_is_done_again(
@@ -55,3 +57,4 @@ def test_what_garbage_collection_fences_off_is_done_again(
     assert found.exit_codes == [0]
     assert found.differing_tables == []
     assert Manifest(tmp_path / "out").epoch() > 0, "some attempt was fenced"
+    assert verify(tmp_path / "out").problems == ()

@@ -11,7 +11,7 @@ from pipeline.output import locked
 from pipeline.run import run_job
 from pipeline.status import status_of
 from pipeline.verify import verify
-from schemas.errors import OutputError
+from schemas.errors import JobStoppedError, OutputError
 from schemas.job import RunSpec
 from tests.pipeline.toy_jobs import Silent, toy_job, write_words
 
@@ -149,3 +149,14 @@ def test_exact_duplicates_fall_out_whatever_they_are_called(tmp_path: Path) -> N
     for name in ("empty.txt", "also-empty.txt", "leads-nowhere.txt"):
         assert found[name]["outcome"] == "failed", "what holds no bytes repeats nothing"
     assert verify(tmp_path / "out").ok
+
+
+def test_a_store_that_is_away_while_duplicates_are_settled_fails_no_input(tmp_path: Path) -> None:
+    inputs, out = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    for index in range(10):
+        (inputs / f"{index}.txt").symlink_to(tmp_path / "away")
+    job = toy_job(inputs, out, RunSpec(workers=2, breaker_inputs=10))
+    with pytest.raises(JobStoppedError, match="failed with UNREADABLE in stage 'fetch'"):
+        run_job(job, Silent())
+    assert (status_of(out).failed, status_of(out).pending) == (0, 10)
