@@ -91,6 +91,26 @@ def test_no_dashboard_and_an_agent_that_runs_no_stranger_s_command(tmp_path: Pat
     assert not canary.exists()
 
 
+def test_an_environment_that_would_open_ray_is_not_listened_to() -> None:
+    program = (
+        "import os\n"
+        "from pipeline.private_ray import private\n"
+        "with private():\n"
+        "    print(os.environ.get('RAY_AUTH_MODE'), len(os.environ['RAY_AUTH_TOKEN']))\n"
+        "print(os.environ['RAY_AUTH_TOKEN'])\n"
+    )
+    told = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "guessed"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["None 64", "guessed"]
+
+
 def test_the_token_is_in_no_file_of_the_session() -> None:
     token = own_token().encode()
     files = [path for path in session().rglob("*") if path.is_file()]
