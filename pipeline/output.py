@@ -1,13 +1,9 @@
 """The output folder of a job: whose it is, which inputs it was begun with, what is still to do."""
 
-import fcntl
 import hashlib
 import io
 import json
-import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from pipeline.delta_store import SHARDS_FOLDER, is_untouched
 from pipeline.files import create_file, part_of, storage_error, write_parquet
 from pipeline.inputs import Listing
 from pipeline.manifest import Manifest
+from pipeline.output_lock import LOCK_FILE
 from pipeline.store import DataFile
 from pipeline.units import PlannedUnit, UnitRule, open_units, pending_sources
 from schemas.errors import OutputError
@@ -32,7 +29,6 @@ FORMAT = 2
 JOB_FILE = "job.json"
 _NO_CHECKSUM = "0" * 64
 """Stands in it where the checksum goes while the checksum is taken."""
-LOCK_FILE = ".lock"
 INPUTS_PATTERN = "inputs-*.parquet"
 """`job.json` says which one; several beginners may have left their own."""
 OURS = (
@@ -143,33 +139,6 @@ def _is_free(out: Path) -> bool:
     if not out.is_dir():
         return False
     return all(any(path.match(name) for name in OURS) for path in out.iterdir())
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Holds the output for this process; raises `OutputError` while another run holds it.
-
-    The lock is the system's, on a file in the folder: it goes when the process does, however it
-    ends. Where a store has no locks, nothing is held.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / LOCK_FILE).open("a")
-    except OSError as error:
-        raise OutputError(
-            f"output {str(out)!r} cannot be made ({error.strerror or error}); name a folder that "
-            "can be written"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"another run is at work on output {str(out)!r}; wait for it, or stop it first"
-            ) from None
-        except OSError:
-            logging.getLogger(__name__).warning("%s cannot be locked: run one job at a time", out)
-        yield
 
 
 def job_record(job: Job, inputs: DataFile) -> dict[str, Any]:

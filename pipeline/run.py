@@ -19,7 +19,8 @@ from pipeline.engine import Engine
 from pipeline.events import event, logged, unit_committed
 from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
-from pipeline.output import Output, check_clearable, clear, find_output, locked, open_output
+from pipeline.output import Output, check_clearable, clear, find_output, open_output
+from pipeline.output_lock import locked
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan
 from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_duplicates

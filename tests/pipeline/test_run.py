@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.manifest import Manifest
-from pipeline.output import locked
+from pipeline.output_lock import locked
 from pipeline.run import run_job
 from pipeline.status import status_of
 from pipeline.verify import verify
