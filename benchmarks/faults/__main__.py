@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,12 @@ def _run(name: str, shared: Shared, seed: int, *, is_long: bool) -> dict[str, An
     try:
         module, _, function = family.where.partition(":")
         run = getattr(importlib.import_module(f"benchmarks.faults.{module}"), function)
-        found: Report = run(asked)
+        found = run(asked)
     except NotHereError as error:
         asked.say(f"NOT RUN: {error}")
         return {"runs": None, "not_run": str(error), "num_failures": 0}
+    except Exception:  # noqa: BLE001  (told as a failure; the other families go on)
+        found = Report(failures=[f"{traceback.format_exc()[-2000:]}; {asked.again()}"])
     report = found.to_json(asked, time.monotonic() - started)
     for failure in report["failures"]:
         asked.say(f"FAILED {failure}")

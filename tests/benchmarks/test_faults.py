@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.faults.__main__ import FAMILIES, main, summary
+from benchmarks.faults.__main__ import FAMILIES, Family, main, summary
 from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.crashes import KILL, _wrong_end
 from benchmarks.faults.family import Asked, Report, Shared
@@ -147,3 +147,15 @@ def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> 
     assert (figures["lost"], figures["duplicated"], figures["phantom"]) == (0, 0, 0)
     assert figures["simulation_violations"] == 0
     assert figures["driver_kills"] is None
+
+
+def test_a_family_that_breaks_is_a_failure_and_one_that_cannot_run_is_null(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.faults.tracing.shutil.which", lambda name: None)
+    monkeypatch.setitem(FAMILIES, "soak", Family("soak:nothing", 60, 60))
+    assert main(["--short", "--json", "--only", "soak", "--only", "crash_points"]) == 1
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert "AttributeError" in figures["families"]["soak"]["failures"][0]
+    assert figures["crash_points"] is None
+    assert "strace is not installed" in figures["families"]["crash_points"]["not_run"]
