@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,7 +233,8 @@ class Crew:
     def _end(self, seat: Seat) -> None:
         ray.kill(seat.handle, no_restart=True)
         self._seats.remove(seat)
-        path_of(self._out, self._driver, seat.name).unlink(missing_ok=True)
+        with suppress(OSError):  # an output that cannot be written has its own error
+            path_of(self._out, self._driver, seat.name).unlink()
 
     def _reason_to_recycle(self, seat: Seat) -> str:
         if self._run.worker_max_units and seat.calls >= self._run.worker_max_units:

@@ -19,7 +19,6 @@ from tests.jobs.made_output import make_output
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "jobs" / "pretrain-tiny.yaml"
-RECIPES = ("pretrain-tiny", "pretrain-stage1", "pretrain-stage2", "posttrain")
 
 
 def arguments(out: Path, target: Path, *more: str) -> list[str]:
@@ -138,12 +137,6 @@ def test_an_unknown_task_names_the_known_ones(
     change = f"data.sources=[{{uri: {out}, tasks: {{asrr: 1}}}}]"
     assert main(["train", *arguments(out, tmp_path / "run", change)]) == 2
     assert "'asrr' is not known; there are asr, asr_document" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_recipes_can_be_read(name: str) -> None:
-    spec = load_spec(ROOT / "jobs" / f"{name}.yaml", [], TrainSpec)
-    assert spec.name == name
 
 
 def test_ranks_of_any_number_see_the_same_samples_in_the_same_order(
