@@ -40,16 +40,16 @@ from torch.nn import functional
 
 from benchmarks.generation_gpu import measure_gpu
 from benchmarks.generation_peer import plain_loop
-from benchmarks.generation_requests import PROMPT_GROUPS, make_request, sampled, speak_half
+from benchmarks.generation_requests import PROMPT_GROUPS, make_request, sampled
 from benchmarks.machine import ROOT, memory_bytes, options, report, timed
 from model import MiMoAudio, ModelSpec, medium_spec, untrained_model
 from model.generate import Group, generate, generate_groups
-from model.small import small_special_tokens
+from model.small import small_special_tokens, speaking_half
 
 
 def measure_cpu(repeats: int, scale: float) -> dict[str, Any]:
     """Against the plain loop, eight at once, growth."""
-    model = speak_half(untrained_model(medium_spec()))
+    model = speaking_half(untrained_model(medium_spec()))
     figures = {"parameters_m": round(sum(part.numel() for part in model.parameters()) / 1e6)}
     figures |= against_plain_loop(model, repeats)
     figures |= eight_at_once(model, max(16, round(64 * scale)), repeats)

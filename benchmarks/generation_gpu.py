@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.generation_requests import PROMPT_GROUPS, make_request, sampled, speak_half
+from benchmarks.generation_requests import PROMPT_GROUPS, make_request, sampled
 from benchmarks.machine import ROOT, timed
 from benchmarks.tokenizer import released_on_gpu
 from model import MiMoAudio, ModelSpec
 from model.generate import generate, generate_groups
 from model.layout import TextPiece
-from model.small import small_special_tokens
+from model.small import small_special_tokens, speaking_half
 from model.speak import speak
 from model.tasks import Tasks
 from model.text import TextTokenizer
@@ -78,4 +78,4 @@ def released(device: torch.device) -> MiMoAudio:
             else:
                 scale = 1.0 if "embed" in name else part.shape[1] ** -0.5
                 part.normal_(0.0, scale, generator=random)
-    return speak_half(model).eval()
+    return speaking_half(model).eval()

@@ -1,23 +1,14 @@
-"""What the generation benchmarks ask: random prompts of a model that speaks half of the time."""
+"""What the generation benchmarks ask: random prompts, half text and half speech."""
 
 import dataclasses
 
 import numpy as np
-import torch
 
 from model import MiMoAudio
 from model.generate import Request
 from model.sampling import GREEDY, Sampling
 
 PROMPT_GROUPS = 128
-SPEECH_SHARE_SCALE = 60.0
-"""Of the head's row of `<|empty|>`: its logit then wins nearly wherever it is positive."""
-
-
-def speak_half(model: MiMoAudio) -> MiMoAudio:
-    with torch.no_grad():
-        model.lm_head.weight[model.special_tokens.empty] *= SPEECH_SHARE_SCALE
-    return model
 
 
 def make_request(model: MiMoAudio, num_groups: int, new: int, seed: int) -> Request:

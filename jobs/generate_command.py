@@ -1,5 +1,6 @@
 """`audiomill generate`: one question to the language model, its answer in text and speech."""
 
+import os
 import sys
 import wave
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from jobs.generate_questions import Asked, Prompts
 from jobs.tokenizer_command import tokenizer_spec, write_wav
 from jobs.tokenizers import open_tokenizer
+from pipeline.shown_text import clean
 from schemas.codes import Waveform
 from schemas.errors import ModelError, SpecError
 
@@ -59,24 +61,27 @@ class Generator:
         """From folders. Without a model it is a tiny untrained one, without a tokenizer the bundled
         one."""
         from model import MiMoAudio, small_model
+        from model.fingerprint import noted_tokenizer
+        from model.small import speaking_half
         from model.tasks import Tasks
         from model.text import TextTokenizer
         from model.wording import Wording
 
         audio = open_tokenizer(tokenizer_spec(tokenizer, device, 8))
         if model is None:
-            text, wording, loaded = TextTokenizer.of_bytes(), None, small_model().to(device)
+            text, wording = TextTokenizer.of_bytes(), None
+            loaded = speaking_half(small_model()).to(device)
         else:
             import torch
 
-            text, wording = TextTokenizer.from_folder(model), Wording.beside(model)
-            dtype = torch.bfloat16 if device == "cuda" else torch.float32
-            loaded = MiMoAudio.from_pretrained(model, text.special, device=device, dtype=dtype)
-            if tokenizer is None and loaded.audio_tokenizer is None:
+            if tokenizer is None and noted_tokenizer(model) is None:
                 raise ModelError(
                     f"{model}: does not say which audio tokenizer it was trained with; name its "
                     "folder with --tokenizer"
                 )
+            text, wording = TextTokenizer.from_folder(model), Wording.beside(model)
+            dtype = torch.bfloat16 if device == "cuda" else torch.float32
+            loaded = MiMoAudio.from_pretrained(model, text.special, device=device, dtype=dtype)
         tasks = Tasks(
             text,
             empty_codes=loaded.spec.empty_codes,
@@ -157,13 +162,12 @@ def ask(
 ) -> Iterator[str]:
     """The command: what it prints, piece by piece. Everything is checked before a model is opened.
 
+    What a model writes is shown without control characters.
+
     Remarks (an untrained model, an answer that was cut off) go to stderr.
     """
     asked.check()
-    if asked.speaks and out is None:
-        raise SpecError(f"{asked.task} answers in speech; name a WAV file with --out")
-    if not asked.speaks and out is not None:
-        raise SpecError(f"{asked.task} answers in text; leave --out out")
+    _check_out(asked, out)
     changes: dict[str, Any] = {"max_new": max_new}
     if text_sampling is not None:
         changes["text"] = sampling_of(text_sampling)
@@ -176,12 +180,12 @@ def ask(
     if stream:
         for piece in generator.stream(request, out):
             if isinstance(piece, str):
-                yield piece
+                yield clean(piece)
             else:
                 answered = piece
     else:
         answered = generator.answer(request, out)
-        yield answered.text
+        yield clean(answered.text)
     yield "\n"
     if answered.finish == "length":
         remark(f"cut off after {answered.num_groups} groups; --max-new allows more")
@@ -189,6 +193,21 @@ def ask(
         yield f"{out}: {answered.audio_s:.2f} s\n"
     elif out is not None:
         remark(f"no speech in the answer; {out} was not written")
+
+
+def _check_out(asked: Asked, out: Path | None) -> None:
+    if asked.speaks and out is None:
+        raise SpecError(f"{asked.task} answers in speech; name a WAV file with --out")
+    if not asked.speaks and out is not None:
+        raise SpecError(f"{asked.task} answers in text; leave --out out")
+    if out is None:
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"--out {out}: {error.strerror}; name a file that can be made") from error
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise SpecError(f"--out {out}: cannot be written; name a file that can be made")
 
 
 def remark(line: str) -> None:

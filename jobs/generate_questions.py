@@ -89,6 +89,13 @@ class Asked:
             raise SpecError(f"{self.task} has no use for {_options(unused)}; leave it out")
         if self.answer not in (None, "text", "speech"):
             raise SpecError(f"--answer is {self.answer!r}, wanted text or speech")
+        for name in ("text", "instruction"):
+            if getattr(self, name) is not None and not getattr(self, name).strip():
+                raise SpecError(f"--{name} is empty; say something, or leave it out")
+        for name in ("audio", "voice", "turns"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise SpecError(f"--{name} {path}: no such file")
         if self.task in _TEXT_OR_AUDIO and (self.text is None) == (self.audio is None):
             raise SpecError(f"{self.task} wants either --text or --audio: what is said now")
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from jobs.audio_files import AudioReader
-from jobs.tokenizers import check_tokenizer, open_tokenizer
+from jobs.tokenizers import check_device, check_tokenizer, open_tokenizer
 from pipeline.inputs import list_inputs
 from schemas.codes import Codes, Waveform
 from schemas.errors import ItemError, SpecError, TokenizerError
@@ -33,6 +33,7 @@ FINGERPRINT = "tokenizer"
 
 def tokenizer_spec(model: str | None, device: str, num_codebooks: int) -> TokenizeSpec:
     """The tokenizer of a folder, or the bundled one where none is named."""
+    check_device(device)
     engine = "mimo" if model else "small"
     spec = TokenizeSpec(engine=engine, model=model, device=device, num_codebooks=num_codebooks)
     check_tokenizer(spec)

@@ -12,6 +12,18 @@ if TYPE_CHECKING:  # torch is heavy, and most commands open no tokenizer
 ENGINES = ("small", "mimo")
 
 
+def check_device(device: str) -> None:
+    """Raises unless this process can compute there."""
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise SpecError(f"device is {device!r}, wanted cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EngineMissingError(
+            "device is cuda, and torch finds no GPU here; 'audiomill doctor' says why, or use cpu"
+        )
+
+
 def check_tokenizer(spec: TokenizeSpec) -> None:
     """Raises before anything starts when the tokenizer could not be opened on a worker."""
     if spec.engine not in ENGINES:

@@ -1,8 +1,12 @@
 """Codes and model belong together only if one audio tokenizer stands behind both."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+from model.checkpoint import CONFIG_NAME
+from model.config_keys import OWN_KEY
+from model.spec import read_model_config
 from schemas.errors import ModelError
 
 
@@ -24,6 +28,13 @@ def require_same_tokenizer(found: str, wanted: str, *, where: str) -> None:
         f"{where}: codes of another audio tokenizer: {'; '.join(differing)}; tokenize again with "
         "the tokenizer of this model, or take the model that goes with these codes"
     )
+
+
+def noted_tokenizer(folder: str | Path) -> str | None:
+    """Fingerprint of the audio tokenizer that a model's folder says it was trained with."""
+    noted = read_model_config(Path(folder) / CONFIG_NAME).get(OWN_KEY)
+    found = noted.get("audio_tokenizer") if isinstance(noted, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _facts(fingerprint: str, where: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from model.layout import Codes, Grid, Layout
-from model.text import TextTokenizer
+from model.text import HALF_A_CHARACTER, TextTokenizer
 from schemas.errors import ModelError
 
 _UNSPOKEN = ("empty", "eot", "eostm")
@@ -21,15 +21,19 @@ class Reply:
 def read_reply(ids_T: Grid, *, text: TextTokenizer, layout: Layout) -> Reply:
     """The reply in a generated grid `[1 + C, T]`, prompt not included, stop group included.
 
-    The last group says nothing, whatever ended the run. Codes are those after the first
-    `<|sostm|>` (from the start if there is none) and before the first `<|eostm|>`; frames whose
-    first code is empty are no audio. `codes` is None if no frame is left. Raises `ModelError` for
-    another shape or a code out of range.
+    The last group says nothing, whatever ended the run. A character whose bytes stand on both sides
+    of a patch is put together, which the published reading does not do. Codes are those after the
+    first `<|sostm|>` (from the start if there is none) and before the first `<|eostm|>`; frames
+    whose first code is empty are no audio. `codes` is None if no frame is left. Raises `ModelError`
+    for another shape or a code out of range.
     """
     text_ids = layout.text_ids(ids_T)
+    unspoken = [getattr(layout.special, name) for name in _UNSPOKEN]
     said = text.decode(text_ids[:-1]).strip()
-    for name in _UNSPOKEN:
-        said = said.replace(text.decode([getattr(layout.special, name)]), "")
+    for token_id in unspoken:
+        said = said.replace(text.decode([token_id]), "")
+    if HALF_A_CHARACTER in said:
+        said = text.decode(word for word in text_ids[:-1] if word not in unspoken).strip()
     start = _first(text_ids, layout.special.sostm, -1) + 1
     end = _first(text_ids, layout.special.eostm, len(text_ids))
     codes_FC = ids_T[1:, start * layout.group_size : end * layout.group_size].T

@@ -11,14 +11,13 @@ from torch import Tensor
 from model.generate import Group, Request
 from model.layout import Codes
 from model.tasks import Tasks
-from model.text import TextTokenizer
+from model.text import HALF_A_CHARACTER, TextTokenizer
 from schemas.errors import ModelError
 from tokenizer import Tokenizer
 from tokenizer.streaming import StreamDecoder
 
 CHUNK_FRAMES = 24
 """About a second of codes: each chunk is decoded anew with up to ten seconds before it."""
-_HALF_A_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,7 +99,7 @@ class _Answer:
             self.waiting_ids.append(group.text_id)
         if self.waiting_ids:
             said = self.text.decode(self.waiting_ids)
-            if said.endswith(_HALF_A_CHARACTER) and not last:
+            if said.endswith(HALF_A_CHARACTER) and not last:
                 said = ""
             else:
                 self.waiting_ids = []

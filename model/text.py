@@ -10,6 +10,8 @@ from schemas.errors import ModelError
 from schemas.ids import digest
 
 NUM_BYTES = 256
+HALF_A_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+"""What ids decode to that end within a character."""
 
 
 class TextTokenizer:

@@ -1,7 +1,10 @@
 """`audiomill generate`: every task on a tiny model, from the command line to text and WAV."""
 
 import json
+import shutil
+import unicodedata
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ import torch
 
 from jobs.cli import main
 from jobs.tokenizer_command import write_wav
-from model import MiMoAudio, small_model
+from model import MiMoAudio, small_model, untrained_model
+from model.small import speaking_half, tiny_spec
 from model.text import TextTokenizer
 from tokenizer import small_tokenizer
 
@@ -29,10 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generate")
     tokenizer = small_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
-    model = small_model()
-    with torch.no_grad():
-        model.lm_head.weight[model.special_tokens.empty] *= 12
-    model.save_pretrained(folder / "model")
+    speaking_half(small_model()).save_pretrained(folder / "model")
     TextTokenizer.of_bytes().save(folder / "model")
     time_s = np.arange(RATE_HZ // 2) / RATE_HZ
     for name, pitch_hz in (("a", 200.0), ("b", 300.0)):
@@ -144,8 +145,11 @@ def test_a_tiny_untrained_model_says_that_it_is_one(
 ) -> None:
     arguments = ["generate", "tts", "--text", "Hello.", "--tokenizer", str(place / "tokenizer")]
     out = str(tmp_path / "x.wav")
-    assert main([*arguments, "--max-new", "3", "--out", out]) == 0
-    assert "untrained model answers, and its answer is noise" in capsys.readouterr().err
+    assert main([*arguments, "--max-new", "30", "--out", out]) == 0
+    printed = capsys.readouterr()
+    assert "untrained model answers, and its answer is noise" in printed.err
+    assert num_samples(tmp_path / "x.wav") > 0
+    assert not [c for c in printed.out if unicodedata.category(c) == "Cc" and c not in "\n\t"]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +163,13 @@ def test_a_tiny_untrained_model_says_that_it_is_one(
         (["dialogue", "--answer", "song", "--text", "a"], "--answer is 'song', wanted text or"),
         (["dialogue", "--answer", "text"], "wants either --text or --audio"),
         (["asr", "--audio", "@examples.json"], "examples.json"),
+        (["tts", "--text", " ", "--out", "@x.wav"], "--text is empty"),
+        (["tts", "--text", "a <|eot|>", "--out", "@x.wav"], "holds <|eot|>, which is structure"),
+        (["tts", "--text", "a", "--out", "@model"], "cannot be written"),
+        (["tts", "--text", "a", "--out", "@a.wav/x.wav"], "name a file that can be made"),
+        (["asr", "--audio", "@a.wav", "--device", "gpu"], "device is 'gpu', wanted cpu or cuda"),
+        (["asr", "--audio", "@a.wav", "--turns", "@examples.json"], "has no use for --turns"),
+        (["question", "--audio", "@a.wav", "--text", "?", "--turns", "@x"], "x: no such file"),
         (["asr", "--audio", "@none.wav"], "none.wav"),
         (["asr", "--audio", "@a.wav", "--text-sampling", "top_k=x"], "found 'top_k=x'"),
         (["asr", "--audio", "@a.wav", "--text-sampling", "top_p=2"], "top_p is 2.0"),
@@ -186,6 +197,42 @@ def test_a_prompt_beyond_the_context_is_refused(
 ) -> None:
     assert ask(place, "understand", "--audio", "@a.wav", "--text", "long " * 500) == 2
     assert "leaves no room in the context of 2048" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(place, *TEXT_TASKS["recognition"], "--device", "cuda") == 2
+    assert "device is cuda, and torch finds no GPU here" in capsys.readouterr().err
+
+
+def test_a_model_folder_that_lacks_something_is_one_line(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["generate", "asr", "--audio", str(place / "a.wav"), "--max-new", "2", "--model"]
+    assert main([*asked, str(place / "model")]) == 2
+    assert "name its folder with --tokenizer" in capsys.readouterr().err
+    asked[-1:] = ["--tokenizer", str(place / "tokenizer"), "--model"]
+    assert main([*asked, str(tmp_path)]) == 2
+    assert "tokenizer.json: not there; a model folder needs its text" in capsys.readouterr().err
+    shutil.copytree(place / "model", tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|eot|>", "<|other|>"))
+    assert main([*asked, str(tmp_path)]) == 2
+    assert "without <|eot|>; add" in capsys.readouterr().err
+
+
+def test_a_tokenizer_of_other_codebooks_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tiny_spec()
+    spec = replace(spec, channel_sizes=(513,) * 8, empty_codes=(512,) * 8)
+    untrained_model(spec).save_pretrained(tmp_path)
+    TextTokenizer.of_bytes().save(tmp_path)
+    asked = ["generate", "asr", "--audio", str(place / "a.wav"), "--model", str(tmp_path)]
+    assert main([*asked, "--tokenizer", str(place / "tokenizer")]) == 2
+    assert "the model wants [512, 512, 512" in capsys.readouterr().err
 
 
 def test_codes_of_another_tokenizer_are_refused(

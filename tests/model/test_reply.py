@@ -23,7 +23,7 @@ def spoken(text: str, codes: Grid) -> Grid:
 
 
 @pytest.mark.parametrize("opened", [True, False])
-@pytest.mark.parametrize("text", ["", "Hi.", "Hello there, good day!"])
+@pytest.mark.parametrize("text", ["", "Hi.", "Hello there, good day!", "今天天气真好"])
 def test_a_spoken_reply_is_read(text: str, opened: bool) -> None:
     """A prompt that ends with `<|sostm|>` leaves it out of what is generated."""
     codes = codes_of(9)

@@ -9,6 +9,7 @@ import torch
 from model import MiMoAudio, small_model
 from model.generate import Group, Request, generate, generate_groups
 from model.sampling import GREEDY, Sampling
+from model.small import speaking_half
 from model.speak import check_tokenizer, speak
 from model.tasks import Tasks
 from model.text import TextTokenizer
@@ -23,10 +24,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def model() -> MiMoAudio:
-    model = small_model()
-    with torch.no_grad():
-        model.lm_head.weight[model.special_tokens.empty] *= 12
-    return model
+    return speaking_half(small_model())
 
 
 @pytest.fixture(scope="module")
