@@ -9,15 +9,19 @@ Only the rows that speak run through the patch decoder; a row that writes costs 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from model.mimo import MiMoAudio
 from model.patch_decoder import PatchSteps
 from model.sampling import Draws, Sampler, Sampling
+from model.spec import ModelSpec
 
+Drawn: TypeAlias = npt.NDArray[np.float32]
 _MAX_SAMPLERS = 256
 """Kept for later; rows of many different settings make new ones without end."""
 
@@ -65,6 +69,7 @@ class Chooser:
         self._steps: dict[int, PatchSteps] = {}
         self._samplers: dict[tuple[Sampling, ...], Sampler] = {}
         self._empty_C = torch.tensor(model.spec.empty_codes, device=model.device)
+        self._order = _order_of_choice(model.spec)
 
     def choose(
         self, rows: Sequence[Choice], logits_BV: Tensor, hidden_BD: Tensor, count: int
@@ -73,8 +78,9 @@ class Chooser:
         for place, row in enumerate(rows):
             if count < row.min_new and len(row.stops):
                 logits_BV[place, row.stops] = float("-inf")
-        draws = torch.from_numpy(np.stack([row.draws.next() for row in rows])).to(logits_BV.device)
-        text_B = self._sampler([row.text for row in rows])(logits_BV, draws[:, 0])
+        draws = np.stack([row.draws.next() for row in rows])
+        of_text_B = torch.from_numpy(draws[:, 0]).to(logits_BV.device)
+        text_B = self._sampler([row.text for row in rows])(logits_BV, of_text_B)
         text_ids = text_B.tolist()
         empty = self._model.special_tokens.empty
         speaking = [place for place, text_id in enumerate(text_ids) if text_id == empty]
@@ -86,25 +92,25 @@ class Chooser:
         return Chosen(text_ids=text_ids, text=text_B, codes=codes_BGC, speaking=speaking)
 
     def _patches(
-        self, speech: Sequence[tuple[Sampling, ...]], hidden_ND: Tensor, draws_NU: Tensor
+        self, speech: Sequence[tuple[Sampling, ...]], hidden_ND: Tensor, draws_NU: Drawn
     ) -> Tensor:
         """Codes `[N, G, C]`; each has a draw of its own, frame by frame."""
-        spec, count = self._model.spec, len(speech)
+        count = len(speech)
         if count not in self._steps:
             self._steps[count] = self._model.patch_steps(count)
         steps = self._steps[count]
-        draws_NGC = draws_NU.unflatten(1, (spec.group_size, spec.num_channels))
+        # In the order in which they are needed, so that they travel to the device once.
+        draws_UN = torch.from_numpy(draws_NU.T[self._order].copy()).to(hidden_ND.device)
+        at = 0
         logits: Mapping[int, Tensor] = steps.start(hidden_ND)
-        for step in range(steps.num_steps):
+        for _ in range(steps.num_steps):
             tokens: dict[int, Tensor] = {}
             for channels in _of_equal_size(logits):
                 # One call for all of a size: what a call costs is mostly the calling.
                 sampler = self._sampler([row[channel] for channel in channels for row in speech])
-                frames = [step - spec.delays[channel] for channel in channels]
-                chosen = sampler(
-                    torch.cat([logits[channel] for channel in channels]),
-                    draws_NGC[:, frames, channels].T.flatten(),
-                )
+                together = torch.cat([logits[channel] for channel in channels])
+                chosen = sampler(together, draws_UN[at : at + len(channels)].flatten())
+                at += len(channels)
                 tokens |= zip(channels, chosen.split(count), strict=True)
             logits = steps.next(tokens)
         return steps.codes
@@ -117,6 +123,16 @@ class Chooser:
                 self._samplers.clear()
             self._samplers[key] = Sampler(key, self._model.device)
         return self._samplers[key]
+
+
+def _order_of_choice(spec: ModelSpec) -> list[int]:
+    """Codes of a patch, counted frame by frame, in the order in which the patch decoder asks."""
+    return [
+        (step - delay) * spec.num_channels + channel
+        for step in range(spec.patch_steps)
+        for channel, delay in enumerate(spec.delays)
+        if delay <= step < delay + spec.group_size
+    ]
 
 
 def _of_equal_size(logits: Mapping[int, Tensor]) -> list[list[int]]:

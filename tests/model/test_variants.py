@@ -133,3 +133,26 @@ def test_other_precisions_are_kept_and_generate(dtype: torch.dtype, tmp_path: Pa
     assert float(near.min()) > 0.995
     request = Request(prompt=ids.numpy(), text=GREEDY, speech=(GREEDY,), max_new=3)
     assert generate(model, [request])[0].ids.shape == (9, 12)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_answers_as_the_cpu_does(dtype: torch.dtype) -> None:
+    model = speaking_half(untrained_model(TINY, seed=3)).to(dtype)
+    prompts = [make_ids(TINY, model.special_tokens, groups, groups) for groups in (5, 70, 9)]
+    requests = [
+        Request(prompt=ids.numpy(), text=GREEDY, speech=(GREEDY,), max_new=new)
+        for ids, new in zip(prompts, (8, 3, 12), strict=True)
+    ]
+    with torch.no_grad():
+        wanted = model(prompts[1].unsqueeze(0)).hidden
+        here = generate(model, requests)
+        model.cuda()
+        found = model(prompts[1].unsqueeze(0).cuda()).hidden.cpu()
+        there = generate(model, requests)
+    near = torch.cosine_similarity(found.double(), wanted.double(), dim=-1)
+    assert float(near.min()) > (0.999999 if dtype == torch.float32 else 0.99)
+    for one, other in zip(here, there, strict=True):
+        assert one.ids.shape == other.ids.shape
+        # In half precision the likeliest id is soon another one.
+        assert dtype == torch.bfloat16 or np.array_equal(one.ids, other.ids)
