@@ -147,6 +147,24 @@ def test_bad_lengths_of_prompts_are_refused(model: MiMoAudio) -> None:
         model.prefill(ids_of(model, 6).unsqueeze(0), [0], model.new_cache(1, 8))
 
 
+def test_bad_ids_are_refused_at_the_door(model: MiMoAudio) -> None:
+    ids = ids_of(model, 8).unsqueeze(0)
+    frame = int((ids[0, 0] == model.special_tokens.empty).nonzero()[0])
+    for ask in (model, lambda ids: model.prefill(ids, None, model.new_cache(1, 8))):
+        with pytest.raises(ModelError, match="31 frames, wanted a positive multiple of 4; repeat"):
+            ask(ids[..., :31])
+        with pytest.raises(ModelError, match=r"wanted \[batch, 9, frames\]"):
+            ask(ids[:, :5])
+        spoiled = ids.clone()
+        spoiled[0, 2, frame] = 1025
+        with pytest.raises(ModelError, match=rf"frame {frame}, channel 1: code 1025, wanted 0\.\."):
+            ask(spoiled)
+        spoiled = ids.clone()
+        spoiled[0, 0, 4] = 320
+        with pytest.raises(ModelError, match=r"group 1: text id 320, wanted 0\.\.319"):
+            ask(spoiled)
+
+
 def test_special_tokens_come_from_a_mapping_the_tokenizer_or_the_configuration(
     model: MiMoAudio, tmp_path: Path
 ) -> None:
