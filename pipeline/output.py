@@ -1,5 +1,6 @@
 """The output folder of a job: whose it is, which inputs it was begun with, what is still to do."""
 
+import errno
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from pipeline.manifest import Manifest
 from pipeline.output_lock import LOCK_FILE
 from pipeline.store import DataFile
 from pipeline.units import PlannedUnit, UnitRule, open_units, pending_sources
-from schemas.errors import OutputError
+from schemas.errors import AudiomillError, OutputError
 from schemas.source import Source
 
 FORMAT = 2
@@ -90,10 +91,7 @@ def open_output(job: Job, listing: Listing) -> Output:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"output {str(out)!r} cannot be made ({error.strerror or error}); name a folder that "
-            "can be written"
-        ) from error
+        raise _not_made(out, error) from error
     if not is_untouched(out) and not (out / JOB_FILE).exists():
         raise OutputError(
             f"output {str(out)!r} holds tables but no {JOB_FILE}, so nobody can say whose they "
@@ -107,6 +105,15 @@ def open_output(job: Job, listing: Listing) -> Output:
     if found is None:
         raise OutputError(f"output {str(out)!r} was removed while a run began; run it again")
     return found
+
+
+def _not_made(out: Path, error: OSError) -> AudiomillError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return storage_error(out, error)  # the folder was well chosen, and its disk fails
+    return OutputError(
+        f"output {str(out)!r} cannot be made ({error.strerror or error}); name a folder that can "
+        "be written"
+    )
 
 
 def check_clearable(out: Path) -> None:
