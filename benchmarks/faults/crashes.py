@@ -98,22 +98,22 @@ def _try(
     said, status = _do(context, name, out, folder / "trace", point.inject(fault))
     report.runs += 1
     wrong = list(_wrong_end(said, status, fault))
-    half, apart = _problems(name, out, done=said == DONE and fault != KILL)
+    half, apart = _problems(name, out, done=said == DONE and fault != KILL, disturbed=True)
     wrong += [f"after it: {problem}" for problem in half]
     try:
         STEPS[name].do(out)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is what is looked for)
         wrong.append(f"cannot be done again: {error!r}")
-    end, apart_then = _problems(name, out, done=True)
+    end, apart_then = _problems(name, out, done=True, disturbed=False)
     wrong += [f"done again: {problem}" for problem in end]
     apart += apart_then
     report.difference = (report.difference or Difference()) + apart
     report.failures += [f"{name}, {point}, {fault}: {what}; {asked.again()}" for what in wrong]
 
 
-def _problems(name: str, out: Path, *, done: bool) -> tuple[list[str], Difference]:
+def _problems(name: str, out: Path, *, done: bool, disturbed: bool) -> tuple[list[str], Difference]:
     try:
-        return problems(STEPS[name], out, done=done)
+        return problems(STEPS[name], out, done=done, disturbed=disturbed)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is what is looked for)
         return [f"cannot be read: {error!r}"], Difference()
 

@@ -139,8 +139,13 @@ STEPS = {
 }
 
 
-def problems(step: Step, out: Path, *, done: bool) -> tuple[list[str], Difference]:
-    """What is wrong with an output on which the step was begun, or `done`."""
+def problems(
+    step: Step, out: Path, *, done: bool, disturbed: bool = False
+) -> tuple[list[str], Difference]:
+    """What is wrong with an output on which the step was begun, or `done`.
+
+    A step that was `disturbed` may leave files that no commit names.
+    """
     job = toy_job(_inputs(out), out)
     found = find_output(job, list_inputs(job.spec.inputs))
     if found is None:
@@ -158,7 +163,7 @@ def problems(step: Step, out: Path, *, done: bool) -> tuple[list[str], Differenc
             said.append(f"{file.name} is committed and not whole")
     if said:
         return said, Difference()
-    if done and step.no_garbage:
+    if done and step.no_garbage and not disturbed:
         left = set(found.manifest.store.list_files()) - {file.name for file in committed}
         said += [f"{name} is left" for name in sorted(left)]
     tables = {name: found.manifest.table(name).to_pylist() for name in TABLES}
