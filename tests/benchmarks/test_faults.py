@@ -138,8 +138,9 @@ def test_a_family_that_was_not_run_is_null_and_never_zero() -> None:
 def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     names = ("crash_points", "simulation")
     arguments = [word for name in names for word in ("--only", name)]
-    assert main(["--short", "--json", *arguments]) == 0
+    status = main(["--short", "--json", *arguments])
     said = capsys.readouterr()
+    assert status == 0, said.err
     figures = json.loads(said.out.splitlines()[-1])
     assert "FAILED" not in said.err
     assert figures["families"].keys() == set(names) < FAMILIES.keys()
