@@ -1,16 +1,18 @@
 """What the loader hands out: documents in sequences, sequences in steps."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from model.loader.shard import GroupRows
 
 Laid = TypeVar("Laid", covariant=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Document(Generic[Laid]):
-    """A sample, or a piece of one, in its place."""
+class Document(NamedTuple, Generic[Laid]):
+    """A sample, or a piece of one, in its place.
+
+    A tuple, because making a frozen dataclass takes as long as copying the codes.
+    """
 
     content: Laid
     """As the source's `Sample` lays it out."""

@@ -4,17 +4,16 @@ The way pipelines write it (one dictionary, indices in the hybrid encoding, no n
 Anything else is Arrow's to read, which takes every Parquet there is and twice as long.
 """
 
-# Shapes: F frames of the row group.
+# Shapes: F frames of the row group, N of them in a page.
 
 import numpy as np
 
-from model.loader.bit_packing import Indices, read_hybrid
+from model.loader.bit_packing import MAX_WIDTH, NO_CODE, Dictionary, read_hybrid
 from model.loader.pages import DATA_PAGE, DICTIONARY_PAGE, PageError, pages_of
 from schemas.codes import Codes
 
 _PLAIN, _PLAIN_DICTIONARY, _RLE_DICTIONARY = 0, 2, 8
 _LEVEL_BYTES = 4
-_LARGEST_CODE = 0xFFFF
 
 
 def read_column(chunk: memoryview, codec: str, deepest: int, out_F: Codes) -> bool:
@@ -24,20 +23,17 @@ def read_column(chunk: memoryview, codec: str, deepest: int, out_F: Codes) -> bo
     """
     if codec not in ("ZSTD", "UNCOMPRESSED"):
         return False
-    dictionary: Codes | None = None
+    codes: Codes | None = None
     found = 0
     for page in pages_of(chunk):
         if page.kind == DICTIONARY_PAGE and page.encoding in (_PLAIN, _PLAIN_DICTIONARY):
-            dictionary = _dictionary(page.body(codec), page.num_values)
+            codes = _dictionary(page.body(codec), page.num_values)
         elif page.kind == DATA_PAGE and page.encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY):
-            indices = _indices(page.body(codec), page.num_values, deepest)
             end = found + page.num_values
-            if indices is None or dictionary is None or end > len(out_F):
+            if codes is None or end > len(out_F):
                 return False
-            if len(indices) and indices.max() >= len(dictionary):
-                raise PageError("an index beyond its dictionary")
-            # Nothing wraps; of numpy's ways to take, this one is the fastest.
-            np.take(dictionary, indices, out=out_F[found:end], mode="wrap")
+            if not _read_page(page.body(codec), codes, deepest, out_F[found:end]):
+                return False
             found = end
         else:
             return False
@@ -48,19 +44,26 @@ def _dictionary(body: memoryview, num_values: int) -> Codes | None:
     if len(body) != 4 * num_values:
         raise PageError("a dictionary of another size than its header says")
     values = np.frombuffer(body, "<i4")
-    if not num_values or values.min() < 0 or values.max() > _LARGEST_CODE:
+    if not num_values or values.min() < 0 or values.max() >= NO_CODE:
         return None
     return values.astype(np.uint16)
 
 
-def _indices(body: memoryview, num_values: int, deepest: int) -> Indices | None:
-    """Indices into the dictionary, if each of the page's slots holds one."""
+def _read_page(body: memoryview, codes: Codes, deepest: int, out_N: Codes) -> bool:
+    """Fills `out_N`, if each of the page's slots holds a code."""
     lists_end = _level_end(body, 0)
     values_start = _level_end(body, lists_end)
-    if body[lists_end + _LEVEL_BYTES : values_start] != _one_run(num_values, deepest):
-        return None  # an empty list or a null
+    if body[lists_end + _LEVEL_BYTES : values_start] != _one_run(len(out_N), deepest):
+        return False  # an empty list or a null
     width = body[values_start]
-    return read_hybrid(body[values_start + 1 :], width, num_values)
+    if not 1 <= width <= MAX_WIDTH:
+        return False
+    dictionary = Dictionary(codes, width)
+    if not read_hybrid(body[values_start + 1 :], dictionary, out_N):
+        return False
+    if not dictionary.is_full and len(out_N) and out_N.max() == NO_CODE:
+        raise PageError("an index beyond its dictionary")
+    return True
 
 
 def _level_end(body: memoryview, at: int) -> int:

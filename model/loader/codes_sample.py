@@ -40,7 +40,7 @@ class CodesSample:
         return rows.table["num_frames"].to_numpy().astype(np.int64)
 
     def lay_out(self, rows: GroupRows, row: int, first: int, length: int) -> Codes:
-        return rows.codes(row)[:, first : first + length]
+        return rows.codes(row, first, length)
 
 
 def stack_codes(

@@ -29,8 +29,11 @@ class Loader(Generic[Laid]):
 
     `cache_folder` keeps the lengths of all samples, the plan, and what comes from far away (at most
     `cache_bytes` of that); processes may share it. `tokenizer` is the fingerprint of the codes that
-    the model knows; without it, all sources must agree. Raises `OutputError`, `StorageError`,
-    `ModelError` or `TrainingError` for shards that cannot be used, here or when they are read.
+    the model knows; without it, all sources must agree. `num_threads` read for each source, the
+    window that is needed and the one after it; 0: what is needed is read when it is.
+
+    Raises `OutputError`, `StorageError`, `ModelError` or `TrainingError` for shards that cannot be
+    used, here or when they are read.
     """
 
     def __init__(
@@ -40,10 +43,16 @@ class Loader(Generic[Laid]):
         *,
         tokenizer: str | None = None,
         cache_bytes: int = CACHE_BYTES,
+        num_threads: int = 1,
     ) -> None:
         self.spec = spec
         self._again: Callable[[], Loader[Laid]] = partial(
-            Loader, spec, cache_folder, tokenizer=tokenizer, cache_bytes=cache_bytes
+            Loader,
+            spec,
+            cache_folder,
+            tokenizer=tokenizer,
+            cache_bytes=cache_bytes,
+            num_threads=num_threads,
         )
         folder = Path(cache_folder)
         cache = RangeCache(folder / "ranges", cache_bytes)
@@ -61,6 +70,7 @@ class Loader(Generic[Laid]):
                 seed=spec.seed,
                 context_length=spec.context_length,
                 window_groups=spec.window_groups,
+                num_threads=num_threads,
             )
             for number, (source, committed) in enumerate(
                 zip(spec.sources, self._committed, strict=True)
@@ -74,6 +84,11 @@ class Loader(Generic[Laid]):
     def __reduce__(self) -> tuple[Callable[[], "Loader[Laid]"], tuple[()]]:
         """Another process opens it anew: what is held open here stays here."""
         return self._again, ()
+
+    def close(self) -> None:
+        """Ends the threads that read ahead; asking for a batch starts them again."""
+        for source in self._sources:
+            source.close()
 
     @property
     def tokenizer(self) -> str:

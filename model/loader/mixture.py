@@ -35,6 +35,9 @@ class Mixture:
 
     def walk(self, first: int, count: int) -> Iterator[tuple[int, int]]:
         """Source and number in its stream, of the sequences from `first` on."""
+        if len(self._streams) == 1:
+            yield from ((0, first + n) for n in range(count))
+            return
         numbers = list(self.numbers(first))
         tokens = [s.tokens_before(n) for s, n in zip(self._streams, numbers, strict=True)]
         for _ in range(count):

@@ -32,7 +32,7 @@ class RangeCache:
             raise self._failed(error) from error
         return data if len(data) == key[2] - key[1] else None
 
-    def put(self, key: RangeKey, data: bytes) -> None:
+    def put(self, key: RangeKey, data: bytes | memoryview) -> None:
         """Keeps the range and drops those used least lately; one above the bound is not kept."""
         if len(data) > self.max_bytes:
             return

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.loader.blocks import CODE_BLOCKS
 from model.loader.code_column import read_column
 from model.loader.committed import ShardFile
 from model.loader.pages import PageError
@@ -41,14 +42,15 @@ class GroupRows:
         return int(self.table.num_rows)
 
     @cached_property
-    def ends(self) -> npt.NDArray[np.int64]:
-        """One past the last frame of each row."""
-        return np.cumsum(self.table["num_frames"].to_numpy(), dtype=np.int64)
+    def starts(self) -> list[int]:
+        """Frames before each row, and in all."""
+        return [0, *np.cumsum(self.table["num_frames"].to_numpy(), dtype=np.int64).tolist()]
 
-    def codes(self, row: int) -> Codes:
-        """Codes `[C, frames]` of a row; a view."""
-        end = int(self.ends[row])
-        return self.all_codes[:, int(self.ends[row - 1]) if row else 0 : end]
+    def codes(self, row: int, first: int = 0, length: int | None = None) -> Codes:
+        """Codes `[C, frames]` of a row, or of `length` frames of it from `first` on; a view."""
+        start = self.starts[row] + first
+        stop = self.starts[row + 1] if length is None else start + length
+        return self.all_codes[:, start:stop]
 
     def value(self, column: str, row: int) -> object:
         """What a row has in a column, as a Python value."""
@@ -101,10 +103,9 @@ class Shard:
         data = self._storage.read(self.file.name, start, stop, sha256=self.file.sha256)
         part = _Part(data, start, self.file.size_bytes)
         table = self._arrow(part, number, wanted).combine_chunks()
-        codes_CF = np.empty((num_codebooks, self._num_frames(table)), np.uint16)
-        view = memoryview(data)
+        codes_CF = CODE_BLOCKS.lend(num_codebooks, self._num_frames(table))
         for layer, name in enumerate(layers):
-            if not self._read_codes(number, name, view, start, codes_CF[layer]):
+            if not self._read_codes(number, name, data, start, codes_CF[layer]):
                 codes_CF[layer] = self._read_codes_by_arrow(number, name, part, table)
         return GroupRows(table, codes_CF)
 
@@ -185,9 +186,9 @@ class Shard:
 class _Part(io.RawIOBase):
     """A file of `size` bytes of which only `data`, from `start` on, is at hand."""
 
-    def __init__(self, data: bytes, start: int, size: int) -> None:
+    def __init__(self, data: memoryview, start: int, size: int) -> None:
         super().__init__()
-        self._data, self._start, self._size, self._at = memoryview(data), start, size, 0
+        self._data, self._start, self._size, self._at = data, start, size, 0
 
     def readable(self) -> bool:
         return True
@@ -203,10 +204,10 @@ class _Part(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def read(self, size: int = -1) -> memoryview:
+    def read(self, size: int = -1) -> bytes:
         first = self._at - self._start
         if first < 0 or size < 0:
             raise OSError(f"bytes from {self._at} on were not read from the store")
-        found = self._data[first : first + size]
+        found = bytes(self._data[first : first + size])  # Arrow may hold on to it
         self._at += len(found)
         return found

@@ -8,9 +8,10 @@ from typing import Generic, TypeVar
 from model.loader.batch import Document, PackedSequence
 from model.loader.committed import Committed
 from model.loader.loader_spec import LoaderSource
+from model.loader.read_ahead import ReadAhead
 from model.loader.row_index import RowIndex, row_index
 from model.loader.shard import GroupRows, Shard
-from model.loader.stream import SourceStream, StreamFacts
+from model.loader.stream import Place, SourceStream, StreamFacts
 from schemas.ids import digest
 
 Laid = TypeVar("Laid", covariant=True)
@@ -20,7 +21,8 @@ _OPEN_SHARDS = 256
 
 
 class SourceRows(Generic[Laid]):
-    """Sequences by number. Decoded row groups of about two windows are held."""
+    """Sequences by number. Decoded row groups of two windows are held: of the one that is gone
+    through, and of the one that comes next."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class SourceRows(Generic[Laid]):
         seed: int,
         context_length: int,
         window_groups: int,
+        num_threads: int,
     ) -> None:
         self._committed, self._sample, self._number = committed, source.sample, number
         self._index: RowIndex = row_index(committed, source.sample, folder)
@@ -46,21 +49,40 @@ class SourceRows(Generic[Laid]):
         self.stream = SourceStream(self._index, facts, folder, where=source.uri)
         # Bound to this object, not to its class: caches must not outlive it.
         self._shard = lru_cache(_OPEN_SHARDS)(self._open_shard)
-        self._group = lru_cache(2 * window_groups)(self._read_group)
+        self._read = ReadAhead(self._read_group, 2 * window_groups, num_threads)
+        self._current: tuple[int, dict[int, GroupRows]] = (-1, {})
         self._starts = lru_cache(4)(self._find_starts)
 
     def sequence(self, number: int, place_of_all: int) -> PackedSequence[Laid]:
         """Sequence `number` of the source, which is `place_of_all` in the order of all sources."""
         place = self.stream.locate(number)
         groups, starts = self._starts(place.window)
+        at_hand = self._at_hand(place, groups)
         documents, at = [], 0
         for row, first, length in self.stream.sequence(place):
             which = bisect_right(starts, row) - 1
-            rows, row = self._group(groups[which]), row - starts[which]
+            if (rows := at_hand.get(which)) is None:
+                rows = at_hand[which] = self._read.get(groups[which])
+            row -= starts[which]
             content = self._sample.lay_out(rows, row, first, length)
             documents.append(Document(content, at, length, first, rows, row))
             at += length
         return PackedSequence(place_of_all, self._number, place.epoch, tuple(documents))
+
+    def close(self) -> None:
+        """Ends the threads that read ahead."""
+        self._current = (-1, {})
+        self._read.close()
+
+    def _at_hand(self, place: Place, groups: list[int]) -> dict[int, GroupRows]:
+        """Row groups of the window that were asked for; entering it begins to read all of them."""
+        window, rows = self._current
+        if window != place.window:
+            self._read.announce(groups)
+            self._read.announce(self.stream.groups(self.stream.window_after(place)))
+            rows = {}
+            self._current = (place.window, rows)
+        return rows
 
     def _find_starts(self, window: int) -> tuple[list[int], list[int]]:
         """Row groups of a window, and the row of the window that each begins with."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from model.loader.blocks import READ_BUFFER
 from model.loader.range_cache import RangeCache
 from schemas.errors import OutputError, StorageError
 
@@ -34,16 +35,19 @@ class Storage:
         """How messages call the file."""
         return f"{self.uri}/{name}"
 
-    def read(self, name: str, start: int, stop: int, *, sha256: str) -> bytes:
-        """Bytes `start` to `stop` of a file whose digest is known.
+    def read(self, name: str, start: int, stop: int, *, sha256: str) -> memoryview:
+        """Bytes `start` to `stop` of a file whose digest is known, until this thread reads again.
 
         Raises `OutputError` for a file that is gone or too short, `StorageError` for a store that
         does not answer.
         """
         key = (sha256, start, stop)
-        if self._cache is not None and (kept := self._cache.get(key)) is not None:
-            return kept
-        data = self._ask(name, start, stop)
+        if self._cache is None:
+            data = self._read_here(name, start, stop)
+        elif (kept := self._cache.get(key)) is not None:
+            return memoryview(kept)
+        else:
+            data = memoryview(self._ask(name, start, stop))
         if len(data) != stop - start:
             raise OutputError(
                 f"{self.inside(name)}: {len(data)} bytes where {stop - start} were wanted from "
@@ -53,6 +57,20 @@ class Storage:
         if self._cache is not None:
             self._cache.put(key, data)
         return data
+
+    def _read_here(self, name: str, start: int, stop: int) -> memoryview:
+        buffer = READ_BUFFER.of(stop - start)
+        try:
+            with open(self._path(name), "rb", buffering=0) as file:
+                file.seek(start)
+                found = 0
+                while found < len(buffer) and (more := file.readinto(buffer[found:])):
+                    found += more
+        except FileNotFoundError as error:
+            raise self._gone(name) from error
+        except OSError as error:
+            raise self._failed(name, error) from error
+        return buffer[:found]
 
     def read_whole(self, name: str) -> bytes:
         """All bytes of a small file."""
@@ -72,15 +90,18 @@ class Storage:
         try:
             return bytes(self._fs.cat_file(self._path(name), start=start, end=stop))
         except FileNotFoundError as error:
-            raise OutputError(
-                f"{self.inside(name)} is committed but is not there; restore it, or run the job "
-                "into a new output"
-            ) from error
+            raise self._gone(name) from error
         except Exception as error:  # each store raises what its own package has
             raise self._failed(name, error) from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+    def _gone(self, name: str) -> OutputError:
+        return OutputError(
+            f"{self.inside(name)} is committed but is not there; restore it, or run the job into "
+            "a new output"
+        )
 
     def _failed(self, name: str, error: Exception) -> StorageError:
         return StorageError(

@@ -113,6 +113,14 @@ class SourceStream:
         at = int(np.searchsorted(found.sequences, rest, side="right")) - 1
         return Place(epoch, int(found.order[at]), rest - int(found.sequences[at]))
 
+    def window_after(self, place: Place) -> int:
+        """The window that comes after that of `place`."""
+        found = self._epoch(place.epoch)
+        (at,) = np.flatnonzero(found.order == place.window)
+        if at + 1 < len(found.order):
+            return int(found.order[at + 1])
+        return int(self._epoch(place.epoch + 1).order[0])
+
     def sequence(self, place: Place) -> list[tuple[int, int, int]]:
         """Row in the window, first position and length of each document of a sequence."""
         return self._in_epoch(place.epoch, place.window).sequence(place.place)

@@ -1,5 +1,6 @@
 """Codes read without Arrow are those that Arrow reads, and damage is damage to both."""
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.loader.bit_packing import read_hybrid, unpack
+from model.loader.bit_packing import Dictionary, read_hybrid, unpack
 from model.loader.code_column import read_column
 from model.loader.pages import PageError, pages_of
 
@@ -108,15 +109,43 @@ def test_pages_without_checksums_are_refused(tmp_path: Path) -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 16), st.integers(0, 5000))
-def test_values_of_any_width_are_unpacked(width: int, seed: int) -> None:
-    values = np.random.default_rng(seed).integers(0, 1 << width, 8 * (seed % 40)).astype(np.uint64)
-    bits = (values[:, None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)
+def test_indices_of_any_width_are_looked_up(width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    codes = random.integers(0, 60_000, 1 + seed % (1 << width)).astype(np.uint16)
+    indices = random.integers(0, len(codes), 8 * (seed % 40)).astype(np.uint64)
+    bits = (indices[:, None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)
     packed = np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little")
-    assert unpack(packed, width).tolist() == values.tolist()
+    packed = np.append(packed, np.full(8, seed % 256, np.uint8))
+    out = np.zeros(max(0, len(indices) - seed % 8), np.uint16)
+    unpack(packed, Dictionary(codes, width), out)
+    assert out.tolist() == codes[indices][: len(out)].tolist()
+
+
+def test_an_index_beyond_the_dictionary_is_damage(tmp_path: Path) -> None:
+    chunk, codec = chunk_of([[5, 6, 7]], tmp_path / "x.parquet", compression="none")
+    _, page = pages_of(chunk)
+    stored = bytearray(page.stored)
+    stored[-2] = 0xFF  # the packed indices 0, 1, 2 become 3, 3, 3
+    head = bytes(chunk[: -len(stored)])
+    forged = head.replace(_crc(page.stored), _crc(stored)) + stored
+    with pytest.raises(PageError, match="an index beyond its dictionary"):
+        read(memoryview(forged), codec, 3)
+
+
+def _crc(stored: bytes | bytearray | memoryview) -> bytes:
+    """A checksum as a page header has it: zigzag, then seven bits a byte."""
+    signed = int.from_bytes(zlib.crc32(stored).to_bytes(4, "big"), "big", signed=True)
+    number, written = (signed << 1) ^ (signed >> 31), bytearray()
+    while number >= 0x80:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*written, number))
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=60), st.integers(0, 20), st.integers(0, 500))
-def test_any_bytes_are_values_or_nothing(data: bytes, width: int, count: int) -> None:
-    found = read_hybrid(data, width, count)
-    assert found is None or len(found) == count
+@given(st.binary(max_size=60), st.integers(1, 16), st.integers(0, 500))
+def test_any_bytes_are_codes_or_nothing(data: bytes, width: int, count: int) -> None:
+    codes = np.arange(1 << width).astype(np.uint16)
+    out = np.full(count, 7, np.uint16)
+    if read_hybrid(memoryview(data), Dictionary(codes, width), out):
+        assert out.max(initial=0) < 1 << width

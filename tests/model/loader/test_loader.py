@@ -194,7 +194,7 @@ def test_damage_is_named_and_never_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["deleted", "truncated", "replaced"])
 def test_a_shard_that_changes_under_a_run_stops_it(tmp_path: Path, fault: str) -> None:
-    paths = commit_shards(tmp_path / "out", made_rows(frames(60)), rows_per_shard=30)
+    paths = commit_shards(tmp_path / "out", made_rows(frames(60)), rows_per_shard=10)
     found = loader(tmp_path / "out", cache_folder=tmp_path / "cache", window_groups=1)
     found.batch(0)
     for path in paths:
