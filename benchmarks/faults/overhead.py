@@ -30,7 +30,7 @@ from stages.decoding.decoder import IsolatedDecoder
 from stages.decoding.reading import read_audio
 from stages.decoding.samples import SampleStore, SampleWriter
 
-LONG_ROUNDS, SHORT_ROUNDS = 5, 1
+LONG_ROUNDS, SHORT_ROUNDS = 3, 1
 CHAINS: dict[str, tuple[str, ...]] = {
     "all_stages": (),
     "light": ("decode", "normalize", "vad"),

@@ -18,7 +18,9 @@ class ReadAhead:
     def __init__(self, read: Callable[[int], GroupRows], capacity: int, num_threads: int) -> None:
         self._read, self._capacity, self._num_threads = read, capacity, num_threads
         self._lock = Lock()
-        self._start()
+        self._pool: ThreadPoolExecutor | None = None
+        self._futures: OrderedDict[int, Future[GroupRows]] = OrderedDict()
+        self._process = -1
 
     def announce(self, groups: Iterable[int]) -> None:
         """Begins to read what is not at hand."""
@@ -47,7 +49,7 @@ class ReadAhead:
     def _future(self, group: int) -> Future[GroupRows]:
         with self._lock:
             if self._process != os.getpid():
-                self._start()  # a fork has the futures of its parent and none of its threads
+                self._start()  # a fork has its parent's futures and none of its threads
             if group in self._futures:
                 self._futures.move_to_end(group)
                 return self._futures[group]
@@ -57,17 +59,14 @@ class ReadAhead:
                 future = self._pool.submit(self._read, group)
                 self._futures[group] = future
                 return future
-        future = Future()
-        future.set_result(self._read(group))
+        read_here: Future[GroupRows] = Future()
+        read_here.set_result(self._read(group))
         with self._lock:
-            self._futures[group] = future
-        return future
+            self._futures[group] = read_here
+        return read_here
 
     def _start(self) -> None:
         self._process = os.getpid()
-        self._futures: OrderedDict[int, Future[GroupRows]] = OrderedDict()
-        self._pool = (
-            ThreadPoolExecutor(self._num_threads, thread_name_prefix="loader-read")
-            if self._num_threads
-            else None
-        )
+        self._futures = OrderedDict()
+        if self._num_threads:
+            self._pool = ThreadPoolExecutor(self._num_threads, thread_name_prefix="loader-read")
