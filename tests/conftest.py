@@ -1,6 +1,7 @@
 """Fixtures that many rooms share."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from pipeline.quiet import QUIET_ENVIRONMENT
 
 os.environ.update(QUIET_ENVIRONMENT)  # tests open engines by themselves: none of them phones home
+# A shell that runs the suite in the background has it ignore Ctrl-C, and so would the commands
+# that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
