@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,13 +29,18 @@ except StorageError as error:
 """
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process gets larger than 1,000 bytes: the kernel refuses the rest."""
+    """No file of this process gets larger than 1,000 bytes: the kernel refuses the rest.
+
+    Within a test only: beyond it pytest writes its own output, maybe to a longer file.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_name_says_unit_epoch_and_content(tmp_path: Path) -> None:
@@ -65,15 +71,14 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == b"first"
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_without_room_nothing_is_left_and_the_error_says_what_to_do(tmp_path: Path) -> None:
     mend = "make room, then run the same command again"
-    with pytest.raises(StorageError, match=mend):
-        write_parquet(TABLE, tmp_path, "", "unit", 0)
-    with pytest.raises(StorageError, match=mend):
-        create_file(tmp_path / "entry", bytes(2000))
     (tmp_path / "text").write_text("old")
-    with pytest.raises(StorageError, match=mend):
+    with full_disk(), pytest.raises(StorageError, match=mend):
+        write_parquet(TABLE, tmp_path, "", "unit", 0)
+    with full_disk(), pytest.raises(StorageError, match=mend):
+        create_file(tmp_path / "entry", bytes(2000))
+    with full_disk(), pytest.raises(StorageError, match=mend):
         write_text(tmp_path / "text", "x" * 2000)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
     assert (tmp_path / "text").read_text() == "old"
