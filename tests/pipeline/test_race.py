@@ -53,8 +53,12 @@ def test_drivers_at_once_make_one_result(
 def test_what_garbage_collection_fences_off_is_done_again(
     cluster: ToyCluster, inputs: Path, undisturbed: dict[str, Rows], tmp_path: Path
 ) -> None:
-    found = race(cluster, inputs, tmp_path / "out", undisturbed, 1, collect_every_s=0.2)
-    assert found.exit_codes == [0]
-    assert found.differing_tables == []
-    assert Manifest(tmp_path / "out").epoch() > 0, "some attempt was fenced"
-    assert verify(tmp_path / "out").problems == ()
+    for number in range(10):  # on a fast disk a collection seldom meets an attempt at work
+        out = tmp_path / f"out-{number}"
+        found = race(cluster, inputs, out, undisturbed, 1, collect_every_s=0.02)
+        assert found.exit_codes == [0]
+        assert found.differing_tables == []
+        assert verify(out).problems == ()
+        if Manifest(out).epoch() > 0:
+            return
+    pytest.fail("no attempt was fenced")
