@@ -30,7 +30,18 @@ SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A job spec (YAML
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Override spec keys.")
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of a job.")]
+
+
+def _folder(output: str) -> Path:
+    from pipeline.working_copy import folder_of
+
+    return folder_of(output)
+
+
+Out = Annotated[
+    Path,
+    typer.Argument(metavar="OUT", help="The output of a job: a folder or a URI.", parser=_folder),
+]
 Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster, e.g. auto.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -257,6 +268,25 @@ def train_model(
     from jobs.train_command import train
 
     print(train(spec, overrides))
+
+
+@app.command()
+def export(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The output of a job, or its shards.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that is not there.")],
+    format: Annotated[str, typer.Option(help="webdataset, mds or litdata.")],
+) -> None:
+    """Write committed shards in the format of another loader, one sample a segment.
+
+    Example: audiomill export out/demo out/demo-mds --format mds
+    """
+    from model.loader.export import export_shards
+
+    found = export_shards(out, folder, format=format)
+    print(
+        f"{found.num_rows} segments, {found.num_frames} frames, in {found.num_files} files: "
+        f"{folder}"
+    )
 
 
 @app.command()
