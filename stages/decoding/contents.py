@@ -57,6 +57,8 @@ class Contents:
     """How far the decoded length of this codec may lie from the promise."""
     num_errors: _Count
     ends_inside_page: bool
+    bytes_of_other_audio: _Count
+    """Behind the samples stands another audio file of so many bytes; it was not read."""
     stretches: Annotated[tuple[Stretch, ...], MaxLen(MOST_STRETCHES)]
 
     @property

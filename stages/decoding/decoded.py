@@ -84,6 +84,12 @@ def _spell_out_length(decoded: Decoded, contents: Contents, name: str) -> None:
             decoded.damage["TRUNCATED"] = f"{sentence}; copy it again from its source"
         elif -missing_s > contents.tolerance_s:
             decoded.damage["DURATION_MISMATCH"] = f"{sentence}; the header is wrong"
+    if contents.bytes_of_other_audio:
+        decoded.damage.setdefault(
+            "DURATION_MISMATCH",
+            f"{name}: {found_s:.2f} s decoded; behind its end stands another audio file of "
+            f"{contents.bytes_of_other_audio} bytes, which was not read; split it in two",
+        )
     if contents.ends_inside_page and "TRUNCATED" not in decoded.damage:
         decoded.damage["TRUNCATED"] = (
             f"{name}: {found_s:.2f} s decoded; wanted a whole last Ogg page, but the file "

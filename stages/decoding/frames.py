@@ -2,9 +2,9 @@
 
 import importlib
 import io
-import math
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import av
@@ -40,15 +40,30 @@ class NamedFile:
         self._file = file
 
     def read(self, num_bytes: int) -> bytes:
-        try:
+        with reading_on(self.name.removeprefix("file:")):
             return self._file.read(num_bytes)
-        except OSError as error:
-            name, reason = self.name.removeprefix("file:"), error.strerror or str(error)
-            raise ItemError("UNREADABLE", f"{name} cannot be read on: {reason}") from error
 
 
-def frames_of(container: Any, stream: Any, on_error: Callable[[], None]) -> Iterator[Any]:
-    """Frames of all packets that decode; for each of the others `on_error` is called once."""
+@contextmanager
+def reading_on(name: str) -> Iterator[None]:
+    """What reads in this block and meets an `OSError` raises `ItemError` UNREADABLE."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ItemError("UNREADABLE", f"{name} cannot be read on: {reason}") from error
+
+
+def frames_of(
+    container: Any,
+    stream: Any,
+    on_error: Callable[[], None],
+    on_encrypted: Callable[[], None],
+) -> Iterator[Any]:
+    """Frames of all packets that decode; for each of the others one of the functions is called.
+
+    Encrypted packets are left alone: some of them decode all the same, to noise.
+    """
     errors_in_a_row = 0
     packets = container.demux(stream)
     while True:
@@ -68,6 +83,9 @@ def frames_of(container: Any, stream: Any, on_error: Callable[[], None]) -> Iter
             continue
         if packet.size == 0:
             continue  # PyAV marks the end with empty packets; the decoder is drained below
+        if packet.has_sidedata("encryption_info"):
+            on_encrypted()
+            continue
         yield from _decoded(stream.codec_context, packet, on_error)
     yield from _decoded(stream.codec_context, None, on_error)
 
@@ -103,20 +121,3 @@ def interleaver() -> Callable[[Any], list[Any]]:
         return frames
 
     return interleave
-
-
-def stated_length_s(container: Any, stream: Any) -> float | None:
-    """Seconds that the header promises for this stream; None if it does not say."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    tag = stream.metadata.get("DURATION", "")  # Matroska: 00:01:02.345000000
-    parts = tag.split(":")
-    if len(parts) == 3:
-        try:
-            seconds = float(parts[0]) * 3600 + float(parts[1]) * 60 + float(parts[2])
-        except ValueError:
-            return None
-        return seconds if math.isfinite(seconds) else None
-    if container.duration and len(container.streams) == 1:
-        return float(container.duration) / 1e6
-    return None

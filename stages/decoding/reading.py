@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ItemError
+from stages.chunks import bytes_of_other_audio
 from stages.decoding.contents import (
     HIGHEST_RATE_HZ,
     MOST_STRETCHES,
@@ -28,24 +29,27 @@ from stages.decoding.frames import (
     import_all_of_pyav,
     interleaver,
     is_misread,
-    stated_length_s,
+    reading_on,
+)
+from stages.decoding.header import (
+    check_codec,
+    claimed_length_s,
+    encrypted,
+    first_audio_stream,
+    unopenable,
 )
 from stages.decoding.samples import SampleWriter
 from stages.downmix import MonoMix, to_float
-from stages.media import (
-    OPEN_FILE_OPTIONS,
-    audio_kind,
-    describe_bytes,
-    ends_inside_ogg_page,
-    first_bytes,
-    promised_over_held,
-    states_length,
-)
+from stages.media import OPEN_FILE_OPTIONS
+from stages.ogg import ends_inside_ogg_page
 
 LOWEST_RATE_HZ = 4_000
 """Below this, or above `HIGHEST_RATE_HZ`, a header lies: a 128-KB WAV that claims 1 Hz would decode
 to 17 hours."""
 _CHUNK_SAMPLES = 65_536
+LOUDEST_LOSSY_SAMPLE = 8.0
+"""Full-scale noise and squares leave lossy codecs at up to 4 times full scale (AAC, MP3, Vorbis,
+Opus and AC-3 at 32 kbit/s). A frame beyond twice that is what a flipped bit made of it."""
 _EXACT_CODECS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack")
 _USUAL_BLOCK_SAMPLES = 2048  # WMA, Vorbis and others do not say how long their blocks are
 
@@ -97,6 +101,7 @@ class _Pass:
         self.channels = channels or {}
         self.runs: list[_Run] = []
         self.num_errors = 0
+        self.num_encrypted = 0
         self.container = ""
         self.codec = ""
         self.claimed_s: float | None = None
@@ -114,46 +119,15 @@ class _Pass:
         except (ItemError, MemoryError):
             raise
         except (av.FFmpegError, ValueError) as error:
-            raise self._unopenable() from error
+            with reading_on(self.name):
+                raise unopenable(self.file, self.name) from error
         with opened as container:
             self.container = container.format.name
-            stream = self._first_audio_stream(container)
+            stream = first_audio_stream(container, self.name)
             self._read_header(container, stream)
             self._decode(container, stream)
-
-    def _unopenable(self) -> ItemError:
-        """What to say of a file that no demuxer takes."""
-        head = first_bytes(self.file)
-        kind = audio_kind(head)
-        if kind is None:
-            found = describe_bytes(head)
-            return ItemError("NOT_AUDIO", f"{self.name} looks like {found}; wanted an audio file")
-        if kind == "MP4":
-            return ItemError(
-                "TRUNCATED",
-                f"{self.name} is an MP4 file without its index (moov): the end, where that stands, "
-                "is missing; copy it again from its source",
-            )
-        return ItemError(
-            "HEADER_INVALID",
-            f"{self.name} begins like {kind}, but its header cannot be read; copy it again",
-        )
-
-    def _first_audio_stream(self, container: Any) -> Any:
-        if not container.streams.audio:
-            kinds = sorted({s.type for s in container.streams}) or ["no streams"]
-            raise ItemError(
-                "NO_AUDIO_STREAM",
-                f"{self.name} ({self.container}) holds {', '.join(kinds)} but no audio",
-            )
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:
-            raise ItemError(
-                "UNSUPPORTED_CODEC",
-                f"{self.name} ({self.container}) holds audio in a codec that FFmpeg cannot "
-                "decode; convert it to FLAC or WAV",
-            )
-        return stream
+        if self.num_encrypted and not self.runs:
+            raise encrypted(self.name, self.codec)
 
     def _read_header(self, container: Any, stream: Any) -> None:
         context = stream.codec_context
@@ -162,12 +136,11 @@ class _Pass:
         if rate_hz:
             self._check_rate(rate_hz)
         self._check_channels(context.channels)
-        at = self.file.tell()
-        if states_length(self.container, self.file):
-            self.claimed_s = stated_length_s(container, stream)
-            if self.claimed_s is not None:
-                self.claimed_s *= promised_over_held(self.file)
-        self.file.seek(at)  # where FFmpeg believes that it stands
+        with reading_on(self.name):
+            at = self.file.tell()
+            check_codec(context, self.container, self.file, self.name)
+            self.claimed_s = claimed_length_s(container, stream, self.file)
+            self.file.seek(at)  # where FFmpeg believes that it stands
         self.tolerance_s = 0.02
         if not self.codec.startswith(_EXACT_CODECS) and rate_hz:
             # Others cut to whole blocks and add a delay; three cover encoder and decoder.
@@ -198,7 +171,7 @@ class _Pass:
         pending_samples = 0
         layout: tuple[str, int, int] | None = None
         interleave = interleaver()
-        for frame in frames_of(container, stream, self._count_error):
+        for frame in frames_of(container, stream, self._count_error, self._count_encrypted):
             found = (frame.format.name, frame.layout.nb_channels, frame.rate)
             if found != layout or pending_samples >= _CHUNK_SAMPLES:
                 self._flush(pending, layout)
@@ -216,14 +189,23 @@ class _Pass:
     def _count_error(self) -> None:
         self.num_errors += 1
 
+    def _count_encrypted(self) -> None:
+        self.num_encrypted += 1
+        self.num_errors += 1
+
     def _flush(
         self, pending: list[npt.NDArray[np.generic]], layout: tuple[str, int, int] | None
     ) -> None:
         if not pending or layout is None:
             return
         _, num_channels, rate_hz = layout
-        channels = to_float(np.concatenate(pending, axis=1), num_channels)
+        joined = np.concatenate(pending, axis=1)
+        if self._is_burst(joined):
+            good = [one for one in pending if not self._is_burst(one)]
+            self.num_errors += len(pending) - len(good)
+            joined = np.concatenate([joined[:, :0], *good], axis=1)
         pending.clear()
+        channels = to_float(joined, num_channels)
         if channels.shape[1] == 0:
             return
         last = self.runs[-1] if self.runs else None
@@ -243,6 +225,12 @@ class _Pass:
             )
         self.runs.append(_Run(rate_hz, MonoMix(num_channels, self.channels.get(len(self.runs)))))
         return self.runs[-1]
+
+    def _is_burst(self, samples: npt.NDArray[np.generic]) -> bool:
+        """Whether a lossy codec gave samples that are too loud for it."""
+        if not samples.size or samples.dtype.kind != "f" or self.codec.startswith(_EXACT_CODECS):
+            return False
+        return bool(max(samples.max(), -samples.min()) > LOUDEST_LOSSY_SAMPLE)
 
     def _check_length(self) -> None:
         seconds = math.fsum(run.seconds for run in self.runs)
@@ -278,12 +266,16 @@ class _Pass:
                     num_lost=mix.num_lost,
                 )
             )
+        with reading_on(self.name):
+            behind = bytes_of_other_audio(self.file)
+            inside_page = self.container == "ogg" and ends_inside_ogg_page(self.file)
         return Contents(
             container=self.container,
             codec=self.codec,
             claimed_s=self.claimed_s,
             tolerance_s=self.tolerance_s,
             num_errors=self.num_errors,
-            ends_inside_page=self.container == "ogg" and ends_inside_ogg_page(self.file),
+            bytes_of_other_audio=behind,
+            ends_inside_page=inside_page,
             stretches=tuple(stretches),
         )

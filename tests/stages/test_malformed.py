@@ -35,17 +35,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = [kind for kind in KINDS if kind.uri is None]
 REFERENCES = [kind for kind in KINDS if kind.uri is not None]
 LURES = [kind for kind in KINDS if kind.family == "lures"]
-OPEN = {
-    "torn/ogg-many-flips": "Ogg pages that fail their checksum are left out without a word",
-    "glued/wav-twice": "what lies behind the end of the RIFF is left out without a word",
-    "lies/bits-7": "16-bit samples are read as 8-bit ones: twice as long, and noise",
-    "containers/start-offset": "a track that starts late counts as truncated",
-    "containers/encrypted": "a frame of an encrypted stream that happens to decode is kept",
-}
-"""What the decode stage does not yet do right; a kind that comes out right must leave this list."""
-OPEN_LOUDNESS = {"torn/m4a-few-flips": "a damaged AAC frame of 300,000 times full scale is kept"}
-BY_CHANCE = {"containers/encrypted", "torn/m4a-few-flips"}
-"""Whether it shows hangs on bytes that an encoder may write otherwise on another CPU."""
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +43,20 @@ def mill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
         yield mill
 
 
-def params(kinds: list[Kind], known: dict[str, str]) -> list[Any]:
-    """Kinds by name; those of `known` must fail, or leave the list."""
-    return [
-        pytest.param(
-            kind,
-            id=kind.name,
-            marks=[pytest.mark.xfail(reason=known[kind.name], strict=kind.name not in BY_CHANCE)]
-            if kind.name in known
-            else [],
-        )
-        for kind in kinds
-    ]
+def by_name(kinds: list[Kind]) -> list[Any]:
+    """Kinds as parameters."""
+    return [pytest.param(kind, id=kind.name) for kind in kinds]
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", params(FILES, OPEN))
+@pytest.mark.parametrize("kind", by_name(FILES))
 def test_every_kind_comes_to_its_expected_end(mill: Mill, kind: Kind) -> None:
     assert disagreement(kind, mill.outcome(kind)) is None
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    "kind",
-    params([k for k in FILES if k.sounds_like_voice and k.expected.kept], OPEN_LOUDNESS),
+    "kind", by_name([k for k in FILES if k.sounds_like_voice and k.expected.kept])
 )
 def test_what_is_kept_is_as_loud_as_its_source_and_no_burst_of_noise(
     mill: Mill, kind: Kind
@@ -93,14 +72,14 @@ def test_what_is_kept_is_as_loud_as_its_source_and_no_burst_of_noise(
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", params([k for k in LURES if k.uri is None], {}))
+@pytest.mark.parametrize("kind", by_name([k for k in LURES if k.uri is None]))
 def test_a_lure_opens_no_sibling_and_no_connection(mill: Mill, kind: Kind) -> None:
     mill.result(kind)
     assert set(mill.opened[kind.name]) <= {kind.file}
     assert mill.count_connections() == 0
 
 
-@pytest.mark.parametrize("kind", params(REFERENCES, {}))
+@pytest.mark.parametrize("kind", by_name(REFERENCES))
 def test_a_reference_is_refused_by_the_listing_and_names_no_file_to_the_decoder(
     mill: Mill, kind: Kind
 ) -> None:
@@ -191,7 +170,6 @@ def as_nobody(function: Callable[[], str]) -> str:
 
 def test_rows_of_a_run_are_held_against_what_was_expected(mill: Mill) -> None:
     kinds = [kind for kind in FILES if kind.family in ("not-audio", "content", "torn")]
-    kinds = [kind for kind in kinds if kind.name not in OPEN]
     rows = rows_of([mill.result(kind) for kind in kinds])
     recordings, failures = rows["recordings"], rows["failures"]
     assert check_rows(recordings, failures, kinds) == []

@@ -28,6 +28,7 @@ def contents(*stretches: Stretch) -> Contents:
         tolerance_s=0.02,
         num_errors=0,
         ends_inside_page=False,
+        bytes_of_other_audio=0,
         stretches=stretches,
     )
 

@@ -1,0 +1,115 @@
+"""What headers of chunked files promise, hide and contradict."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.malformed.formats import wav
+from stages.chunks import WideWords, bytes_of_other_audio, promised_over_held, wide_words
+from tests.stages.media_files import encode, sine, wav_bytes
+
+TONE = sine(2, 16_000)
+
+
+def promised(path: Path) -> float:
+    with path.open("rb") as file:
+        return promised_over_held(file)
+
+
+def other_audio(path: Path) -> int:
+    with path.open("rb") as file:
+        return bytes_of_other_audio(file)
+
+
+def words(tmp_path: Path, **fields: Any) -> WideWords | None:
+    (tmp_path / "a.wav").write_bytes(wav.simple(bytes(4800), **fields))
+    with (tmp_path / "a.wav").open("rb") as file:
+        return wide_words(file)
+
+
+@pytest.mark.parametrize(("stated", "factor"), [(None, 1.0), (0, 1.0), (0xFFFFFFFF, 1.0)])
+def test_a_size_that_is_right_or_open_promises_nothing_more(
+    tmp_path: Path, stated: int | None, factor: float
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav_bytes(TONE, 16_000, stated_bytes=stated))
+    assert promised(tmp_path / "a.wav") == factor
+
+
+def test_a_64_bit_size_counts_where_the_32_bit_one_is_open(tmp_path: Path) -> None:
+    content = wav_bytes(TONE, 16_000, stated_bytes=0xFFFFFFFF)
+    sizes = b"".join(n.to_bytes(8, "little") for n in (0, 4 * TONE.nbytes, 0)) + bytes(4)
+    ds64 = b"ds64" + len(sizes).to_bytes(4, "little") + sizes
+    (tmp_path / "a.wav").write_bytes(b"RF64" + content[4:12] + ds64 + content[12:])
+    # float64 samples became 16 bit: the promise of 4 x 8 bytes a sample is 16 times what is there
+    assert promised(tmp_path / "a.wav") == 16.0
+
+
+def test_an_odd_chunk_before_the_samples_does_not_hide_them(tmp_path: Path) -> None:
+    content = wav_bytes(TONE, 16_000)
+    odd = b"LIST" + (3).to_bytes(4, "little") + b"abc\0"
+    torn = (content[:12] + odd + content[12:])[: 44 + 12 + len(TONE)]
+    (tmp_path / "a.wav").write_bytes(torn)
+    assert promised(tmp_path / "a.wav") == pytest.approx(2.0)
+
+
+def test_a_file_behind_another_is_counted(tmp_path: Path) -> None:
+    path, one = tmp_path / "a.wav", wav_bytes(TONE, 16_000)
+    comment = wav.chunk(b"LIST", b"INFO" + bytes(99))
+    riff = wav.riff(wav.fmt(), wav.chunk(b"data", bytes(100)), comment)
+    flac = encode(tmp_path / "a.flac", TONE, 16_000, "flac").read_bytes()
+    for head in (one, riff):
+        for behind in (one, flac):
+            path.write_bytes(head + behind)
+            assert other_audio(path) == len(behind)
+            path.write_bytes(head)
+            assert other_audio(path) == 0
+    aiff = encode(tmp_path / "a.aiff", TONE, 16_000, "pcm_s16be").read_bytes()
+    (tmp_path / "b.aiff").write_bytes(aiff + aiff)
+    assert other_audio(tmp_path / "b.aiff") == len(aiff)
+    assert other_audio(tmp_path / "a.aiff") == 0
+
+
+def test_what_is_inside_the_samples_is_no_other_file(tmp_path: Path) -> None:
+    one = wav_bytes(TONE, 16_000)
+    path = tmp_path / "a.wav"
+    for stated in (None, wav.UNKNOWN_SIZE):
+        path.write_bytes(wav.riff(wav.fmt(), wav.chunk(b"data", one + one, stated=stated)))
+        assert other_audio(path) == 0
+
+
+def test_lengths_that_no_seek_takes_end_the_walk(tmp_path: Path) -> None:
+    sizes = b"\xff" * 16 + bytes(12)
+    data = wav.chunk(b"data", bytes(100), stated=wav.UNKNOWN_SIZE)
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav.riff(wav.chunk(b"ds64", sizes), wav.fmt(), data, name=b"RF64"))
+    assert other_audio(path) == 0
+    assert promised(path) == 1.0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_samples_in_words_wider_than_their_bits_contradict_the_header(
+    tmp_path: Path, channels: int
+) -> None:
+    found = words(tmp_path, bits=7, block=2 * channels, channels=channels)
+    assert found == WideWords(7, 2, allowed=False)
+    assert str(found) == "7 bits a sample, and 2 bytes for each"
+    assert words(tmp_path, bits=20, block=4 * channels, channels=channels)
+    for bits in (8, 16, 24, 32):
+        assert words(tmp_path, bits=bits, channels=channels) is None
+    assert words(tmp_path, bits=12, block=2 * channels, channels=channels) is None
+
+
+@pytest.mark.parametrize(("valid", "wide"), [(16, True), (24, True), (25, False), (32, False)])
+def test_an_extension_may_say_how_many_bits_count(tmp_path: Path, valid: int, wide: bool) -> None:
+    extra = struct.pack("<HI", valid, 4) + bytes(16)
+    found = words(tmp_path, tag=0xFFFE, bits=32, extra=extra)
+    assert found == (WideWords(valid, 4, allowed=True) if wide else None)
+
+
+def test_one_wrong_field_is_outvoted(tmp_path: Path) -> None:
+    assert words(tmp_path, bits=16, block=4, byte_rate=32_000) is None
+    assert words(tmp_path, bits=16, block=7) is None
+    assert words(tmp_path, bits=16, block=0) is None
+    assert words(tmp_path, bits=4, block=256, tag=wav.IMA_ADPCM) is None
