@@ -27,6 +27,7 @@ from benchmarks.machine import ROOT, machine
 from pipeline.delta_store import DeltaStore
 from pipeline.garbage import collect
 from pipeline.manifest import Manifest
+from pipeline.working_copy import folder_of
 from schemas.errors import OutputError
 from schemas.job import RunSpec
 from schemas.manifest import TABLES
@@ -88,15 +89,16 @@ def toy_cluster(num_cpus: int) -> Iterator[ToyCluster]:
 def start_driver(
     cluster: ToyCluster,
     inputs: Path,
-    out: Path,
+    out: Path | str,
     *,
     workers: int = 1,
     inputs_per_unit: int | None = None,
     command: tuple[str, ...] = (),
 ) -> subprocess.Popen[str]:
-    """A driver process without a lock on `out`; it prints a line and begins when it is told a line.
+    """A driver process without a lock on `out`, a folder or a URI.
 
-    `command` is put before the driver's own, for example a tracer.
+    It prints a line when it is up, and begins when it is told a line. `command` is put before the
+    driver's own, for example a tracer.
     """
     asked = {
         "inputs": str(inputs),
@@ -158,7 +160,7 @@ def run_alone(cluster: ToyCluster, inputs: Path, out: Path) -> dict[str, Rows]:
 def race(
     cluster: ToyCluster,
     inputs: Path,
-    out: Path,
+    out: Path | str,
     undisturbed: dict[str, Rows],
     num_drivers: int,
     *,
@@ -174,13 +176,13 @@ def race(
     while collect_every_s and any(driver.poll() is None for driver in drivers):
         time.sleep(collect_every_s)
         with suppress(OutputError):  # before the first of them has begun
-            collect(DeltaStore(out), lambda _: True)
+            collect(DeltaStore(folder_of(str(out))), lambda _: True)
     ends = [driver.communicate() for driver in drivers]
     print("".join(errors for _, errors in ends), end="", file=sys.stderr)
     return Race(
         exit_codes=[driver.returncode for driver in drivers],
         units_by_driver=[json.loads(said)["units"] if said else 0 for said, _ in ends],
-        differing_tables=differing(content(out), undisturbed),
+        differing_tables=differing(content(folder_of(str(out))), undisturbed),
     )
 
 
@@ -207,7 +209,7 @@ def _drive(asked: dict[str, Any]) -> None:
     from tests.pipeline.toy_jobs import Silent, open_toy_tokenizer, toy_shard_job
 
     run = RunSpec(workers=asked["workers"], inputs_per_unit=asked["inputs_per_unit"])
-    job = toy_shard_job(Path(asked["inputs"]), Path(asked["out"]), run)
+    job = toy_shard_job(Path(asked["inputs"]), asked["out"], run)
     print("up", flush=True)
     sys.stdin.readline()
     reporter = Silent()

@@ -21,6 +21,7 @@ from pipeline.run import run_job
 from pipeline.score import score_manifest
 from pipeline.score_result import Score
 from pipeline.status import Status, status_of
+from pipeline.working_copy import folder_of, publish, shown
 from schemas.errors import OutputError
 from schemas.job import JobSpec
 
@@ -38,7 +39,7 @@ def run_spec(
         # Read before the run as well, so that a broken reference is not found hours later.
         uris = [source.uri for source in list_inputs(job.spec.inputs).sources]
         find_references(Path(job.spec.references), uris)
-    out = Path(job.spec.output)
+    out = folder_of(job.spec.output)
     progress = RunProgress(console)
     try:
         with progress.shown():
@@ -78,6 +79,7 @@ def score_output(job: Job, out: Path) -> Score | None:
     with Manifest(out).connect() as db:
         score = score_manifest(db, references)
     write_text(out / "scores.json", json.dumps(score.to_json(), indent=2, ensure_ascii=False))
+    publish(out, "scores.json")
     return score
 
 
@@ -99,13 +101,15 @@ def _job_of(out: Path) -> Job:
 def _report(job: Job, out: Path, score: Score | None) -> Path:
     sources = {source.source_id: source for source in read_inputs(out)}
     with Manifest(out).connect() as db:
-        return write_report(
+        page = write_report(
             db,
             out,
             job_name=job.spec.name,
             score=score,
             clip=clip_maker(job, sources),
         )
+    publish(out, page.relative_to(out).as_posix())
+    return page
 
 
 def _print_end(
@@ -133,8 +137,9 @@ def _print_end(
         )
     else:
         say("this run: nothing was left to do")
-    say(f"tables   {out}/manifest, views in {out}/catalog.duckdb")
+    where = shown(out)
+    say(f"tables   {where}/manifest, views in {out}/catalog.duckdb")
     if status.shards:
-        say(f"shards   {out}/shards")
+        say(f"shards   {where}/shards")
     say(f"report   {page}")
-    say(f'ask      audiomill query {out} "SELECT reason, count(*) FROM segments GROUP BY 1"')
+    say(f'ask      audiomill query {where} "SELECT reason, count(*) FROM segments GROUP BY 1"')

@@ -1,16 +1,15 @@
-"""`Store` on a disk: data files in an output folder, the log as a Delta log beside them.
+"""`Store` of an output: data files, and the log as a Delta log beside them.
 
 An entry is a file that is linked into the log under its number, which is put-if-absent on local
-disks and on NFS. Opening reads the newest checkpoint and the entries after it; from there on a
-refresh costs one failed `open`. Checkpoints are made by `deltalake`, rarer and rarer as the log
-grows, and are copies: one that is torn or rotten is not used.
+disks and on NFS; on an object store it is an object (`working_copy.py`, `bucket.py`). Opening reads
+the newest checkpoint and the entries after it; from there on a refresh costs one failed `open`.
+Checkpoints are made by `deltalake`, rarer and rarer as the log grows, and are copies: one that is
+torn or rotten is not used.
 """
 
 import hashlib
 import logging
-import os
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,15 +27,18 @@ from pipeline.delta_log import (
     read_entry,
     unit_entry,
 )
-from pipeline.files import PART_ENDING, create_file, storage_error, sync, write_text
+from pipeline.files import PART_ENDING, storage_error, sync, write_text
 from pipeline.store import DataFile
-from schemas.errors import OutputError
+from pipeline.working_copy import create, listing, publish, read, remove
+from schemas.errors import OutputError, StorageError
 
 SHARDS_FOLDER = "shards"
 COMMITS_PER_CHECKPOINT = 100
 CHECKPOINT_SHARE = 10
 """A checkpoint every tenth of the log at least, so that all of them together cost O(commits)."""
+LOG_FOLDER = f"{TABLE_FOLDER}/_delta_log"
 _CHECKPOINT = ".checkpoint.parquet"
+_LAST_CHECKPOINT = "_last_checkpoint"
 _PROOF = ".checkpoint.sha256"
 
 
@@ -45,13 +47,13 @@ class DeltaStore:
 
     def __init__(self, root: Path, *, trust_checkpoints: bool = True) -> None:
         self.root = root
-        self._log = root / TABLE_FOLDER / "_delta_log"
+        self._log = root / LOG_FOLDER
         self._last = -1
         self._checkpoint = 0
         self._units: set[str] = set()
         self._files: dict[str, DataFile] = {}
         self._epoch = 0
-        numbers, proofs = _look(self._log)
+        numbers, proofs = _look(root)
         if not numbers:
             raise OutputError(
                 f"{root} holds no audiomill output (no manifest in it); name the `output` folder "
@@ -69,10 +71,11 @@ class DeltaStore:
     @classmethod
     def create(cls, root: Path, schema: Schema) -> "DeltaStore":
         """The store under `root`, made if it is not there yet, whoever else makes it as well."""
-        log = root / TABLE_FOLDER / "_delta_log"
+        log = root / LOG_FOLDER
+        first = first_entry(schema, "audiomill manifest")
         try:
             log.mkdir(parents=True, exist_ok=True)
-            if not create_file(log / entry_name(0), first_entry(schema, "audiomill manifest")):
+            if not create(root, f"{LOG_FOLDER}/{entry_name(0)}", first):
                 # Whoever made it may not have come to that.
                 sync(log)
         except OSError as error:
@@ -82,14 +85,14 @@ class DeltaStore:
     def refresh(self) -> int:
         """Reads the entries that came since; returns the last number."""
         while True:
-            path = self._log / entry_name(self._last + 1)
+            name = f"{LOG_FOLDER}/{entry_name(self._last + 1)}"
             try:
-                data = path.read_bytes()
+                data = read(self.root, name)
             except FileNotFoundError:
                 return self._last
             except OSError as error:
-                raise storage_error(path, error) from error
-            self._take(read_entry(str(path), data), self._last + 1)
+                raise storage_error(self.root / name, error) from error
+            self._take(read_entry(str(self.root / name), data), self._last + 1)
 
     def is_committed(self, unit: str) -> bool:
         return unit in self._units
@@ -107,7 +110,8 @@ class DeltaStore:
     def append(self, number: int, unit: str, files: Sequence[DataFile], epoch: int) -> bool:
         if number > self._last + 1:
             raise ValueError(f"entry {number} after {self._last} would leave a gap")
-        if not create_file(self._log / entry_name(number), unit_entry(unit, files, epoch)):
+        name = f"{LOG_FOLDER}/{entry_name(number)}"
+        if not create(self.root, name, unit_entry(unit, files, epoch)):
             return False
         since = number - self._checkpoint
         if since >= max(COMMITS_PER_CHECKPOINT, number // CHECKPOINT_SHARE):
@@ -116,16 +120,11 @@ class DeltaStore:
 
     def list_files(self) -> Collection[str]:
         """Names of data files, and of leftovers of writes that were cut off."""
-        tables = sorted(path for path in (self.root / TABLE_FOLDER).glob("*=*") if path.is_dir())
-        found = [p for folder in (*tables, self.root / SHARDS_FOLDER) for p in _files_in(folder)]
-        found += [path for path in _files_in(self._log) if path.name.endswith(PART_ENDING)]
-        return [path.relative_to(self.root).as_posix() for path in found]
+        found = (*listing(self.root, TABLE_FOLDER), *listing(self.root, SHARDS_FOLDER))
+        return [name for name in found if not _is_of_log(name) or name.endswith(PART_ENDING)]
 
     def delete(self, name: str) -> None:
-        try:
-            (self.root / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_error(self.root / name, error) from error
+        remove(self.root, name)
 
     def _take(self, entry: Entry, number: int) -> None:
         self._units |= entry.units
@@ -135,11 +134,10 @@ class DeltaStore:
         self._last = number
 
     def _read_checkpoint(self, number: int) -> bool:
-        path = self._log / f"{number:020}{_CHECKPOINT}"
         try:
-            entry = _checkpoint_entry(_proved_checkpoint(self._log, number))
+            entry = _checkpoint_entry(_proved_checkpoint(self.root, number))
         except (OSError, ValueError) as error:
-            _warn("%s is not used: %s", path, error)
+            _warn("%s is not used: %s", self.root / _checkpoint_name(number), error)
             return False
         self._take(entry, number)
         self._checkpoint = number
@@ -151,16 +149,16 @@ class DeltaStore:
         try:
             if not self._checkpointed():
                 # An earlier one is rotten, and deltalake builds on it: do it from the entries.
-                for path in self._log.glob(f"*{_CHECKPOINT}"):
-                    path.unlink(missing_ok=True)
-                (self._log / "_last_checkpoint").unlink(missing_ok=True)
+                for name in listing(self.root, LOG_FOLDER):
+                    if name.endswith((_CHECKPOINT, _LAST_CHECKPOINT)):
+                        remove(self.root, name)
                 self._checkpointed()
-        except OSError as error:
+        except (OSError, StorageError) as error:
             _warn("no checkpoint of %s: %s", self._log, error)
 
     def _checkpointed(self) -> bool:
         """Makes one of all that was read, and proves it if it says the same."""
-        path = self._log / f"{self._last:020}{_CHECKPOINT}"
+        path = self.root / _checkpoint_name(self._last)
         try:
             DeltaTable(str(self._log.parent), version=self._last).create_checkpoint()
             data = path.read_bytes()
@@ -173,23 +171,22 @@ class DeltaStore:
             _warn("%s does not say what the entries say", path)
             return False
         sync(path)
-        write_text(self._log / f"{self._last:020}{_PROOF}", hashlib.sha256(data).hexdigest())
+        proof = _proof_name(self._last)
+        write_text(self.root / proof, hashlib.sha256(data).hexdigest())
+        # The proof last: without it nobody reads the rest.
+        last = f"{LOG_FOLDER}/{_LAST_CHECKPOINT}"
+        publish(self.root, _checkpoint_name(self._last), last, proof)
         return True
 
 
 def is_untouched(root: Path) -> bool:
     """Whether no unit was ever committed under `root`; its log need not be whole."""
-    return max(_look(root / TABLE_FOLDER / "_delta_log")[0], default=0) == 0
+    return max(_look(root)[0], default=0) == 0
 
 
-def _look(log: Path) -> tuple[list[int], list[int]]:
+def _look(root: Path) -> tuple[list[int], list[int]]:
     """Numbers of the entries, and of the checkpoints that can be proved whole."""
-    try:
-        names = os.listdir(log)
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        raise storage_error(log, error) from error
+    names = [name.rpartition("/")[2] for name in listing(root, LOG_FOLDER)]
     numbers = [number for name in names if (number := number_of(name)) is not None]
     proofs = [int(name[:20]) for name in names if name[20:] == _PROOF and name[:20].isdecimal()]
     return numbers, proofs
@@ -197,22 +194,20 @@ def _look(log: Path) -> tuple[list[int], list[int]]:
 
 def rotten_checkpoints(root: Path) -> list[str]:
     """Names of the checkpoints under `root` that are not as they were written."""
-    log = root / TABLE_FOLDER / "_delta_log"
     rotten = []
-    for number in sorted(_look(log)[1]):
+    for number in sorted(_look(root)[1]):
         try:
-            _proved_checkpoint(log, number)
+            _proved_checkpoint(root, number)
         except FileNotFoundError:
             continue  # only its proof is left
         except (OSError, ValueError):
-            path = log / f"{number:020}{_CHECKPOINT}"
-            rotten.append(path.relative_to(root).as_posix())
+            rotten.append(_checkpoint_name(number))
     return rotten
 
 
-def _proved_checkpoint(log: Path, number: int) -> bytes:
-    data = (log / f"{number:020}{_CHECKPOINT}").read_bytes()
-    proof = (log / f"{number:020}{_PROOF}").read_text(encoding="utf-8")
+def _proved_checkpoint(root: Path, number: int) -> bytes:
+    data = read(root, _checkpoint_name(number))
+    proof = read(root, _proof_name(number)).decode()
     if hashlib.sha256(data).hexdigest() != proof:
         raise ValueError("its checksum disagrees")
     return data
@@ -227,7 +222,13 @@ def _warn(message: str, *arguments: object) -> None:
     logging.getLogger(__name__).warning(message, *arguments)
 
 
-def _files_in(folder: Path) -> list[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in entries if not e.is_dir(follow_symlinks=False))
-    return []
+def _checkpoint_name(number: int) -> str:
+    return f"{LOG_FOLDER}/{number:020}{_CHECKPOINT}"
+
+
+def _proof_name(number: int) -> str:
+    return f"{LOG_FOLDER}/{number:020}{_PROOF}"
+
+
+def _is_of_log(name: str) -> bool:
+    return name.startswith(f"{LOG_FOLDER}/")

@@ -139,17 +139,22 @@ def _create_file(path: Path, data: bytes) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Puts a small text file in place whole, over an earlier one."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts a file in place whole, over an earlier one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        again_if_gone(lambda: _write_text(path, text))
+        again_if_gone(lambda: _write_bytes(path, data))
     except OSError as error:
         raise storage_error(path, error) from error
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write_bytes(path: Path, data: bytes) -> None:
     part = part_of(path)
     try:
-        _write_synced(part, text.encode())
+        _write_synced(part, data)
         part.replace(path)
         sync(path.parent)
     finally:

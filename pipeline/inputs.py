@@ -76,7 +76,9 @@ def fetched(source: Source) -> Iterator[Path]:
     Its path is UTF-8 text: a local file whose name is not comes as a link that lives for the block.
 
     Raises `ItemError`: UNREADABLE for what is no regular file or cannot be fetched, CHANGED for a
-    file that is not the one that was listed, FORBIDDEN_URI for what must not be opened.
+    file that is not the one that was listed, FORBIDDEN_URI for what must not be opened. A local
+    file is looked at again when the block ends: one that changed while it was read may have given
+    bytes of both.
     """
     if is_local(source.uri):
         if source.etag == LEADS_OUT:
@@ -89,11 +91,12 @@ def fetched(source: Source) -> Iterator[Path]:
         _check_regular(local, source)
         if _is_text(local):
             yield local
-            return
-        # Under a name of ours: messages quote the name, and what is no text fits in no row.
-        with _temporary_folder() as folder:
-            (folder / "input").symlink_to(local)
-            yield folder / "input"
+        else:
+            # Under a name of ours: messages quote the name, and what is no text fits in no row.
+            with _temporary_folder() as folder:
+                (folder / "input").symlink_to(local)
+                yield folder / "input"
+        _check_regular(local, source)
         return
     with _temporary_folder() as folder:
         # The name is ours, not the URI's: a URI never becomes a local path.

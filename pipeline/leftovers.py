@@ -7,13 +7,14 @@ that a file is garbage is the log (see `garbage.py`), so a wrong clock costs wor
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pipeline.files import PART_ENDING, storage_error
+from pipeline.files import PART_ENDING
 from pipeline.garbage import collect
 from pipeline.manifest import Manifest
 from pipeline.output import INPUTS_PATTERN, read_job
 from pipeline.verify import orphans_of
+from pipeline.working_copy import listing, remove, stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def collect_leftovers(out: Path, *, grace_s: float, dry_run: bool = False) -> li
     old = _older_than(out, grace_s)
     others = [name for name in _outside_the_store(out) if old(name)]
     found = {
-        name: Leftover(name, _size_of(out / name))
+        name: Leftover(name, _size_of(out, name))
         for name in sorted({*orphans_of(manifest), *others})
         if old(name)
     }
@@ -43,35 +44,36 @@ def collect_leftovers(out: Path, *, grace_s: float, dry_run: bool = False) -> li
         return list(found.values())
     removed = collect(manifest.store, old)
     for name in others:
-        try:
-            (out / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_error(out / name, error) from error
+        remove(out, name)
     return [found.get(name) or Leftover(name, 0) for name in sorted({*removed, *others})]
 
 
 def _outside_the_store(out: Path) -> list[str]:
     """Inputs that another driver was faster to begin with; what was cut off while written."""
     named = read_job(out)["inputs"]["name"]
-    inputs = [path.name for path in out.glob(INPUTS_PATTERN) if path.name != named]
-    parts = (path for folder in (".", "*") for path in out.glob(f"{folder}/*{PART_ENDING}"))
-    return inputs + [path.relative_to(out).as_posix() for path in parts]
+    paths = [PurePosixPath(name) for name in listing(out)]
+    shallow = [path for path in paths if len(path.parts) <= 2]
+    return [
+        *(path.name for path in paths if _is_inputs(path) and path.name != named),
+        *(str(path) for path in shallow if path.name.endswith(PART_ENDING)),
+    ]
+
+
+def _is_inputs(path: PurePosixPath) -> bool:
+    return len(path.parts) == 1 and path.match(INPUTS_PATTERN)
 
 
 def _older_than(out: Path, grace_s: float) -> Callable[[str], bool]:
     now = time.time()
 
     def is_old(name: str) -> bool:
-        try:
-            return now - (out / name).lstat().st_mtime >= grace_s
-        except OSError:  # gone, or not to be asked: not ours to delete
-            return False
+        found = stat(out, name)
+        # What is gone, or not to be asked, is not ours to delete.
+        return found is not None and now - found.modified >= grace_s
 
     return is_old
 
 
-def _size_of(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
+def _size_of(out: Path, name: str) -> int:
+    found = stat(out, name)
+    return found.size_bytes if found else 0

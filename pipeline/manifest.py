@@ -21,6 +21,7 @@ from pipeline.delta_log import PARTITION, TABLE_FOLDER
 from pipeline.delta_store import DeltaStore
 from pipeline.files import write_parquet
 from pipeline.store import DataFile
+from pipeline.working_copy import fetch, publish
 from schemas.errors import OutputError
 from schemas.manifest import TABLES
 
@@ -72,7 +73,7 @@ class Manifest:
     def files(self, table: str) -> list[Path]:
         """Committed files of a table, in order of name."""
         self.store.refresh()
-        return [self.out / file.name for file in self._files(table)]
+        return self._paths(table)
 
     def table(
         self,
@@ -89,7 +90,8 @@ class Manifest:
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
         self.store.refresh()
-        wanted = (file for file in self._files(name) if of_unit(unit_of(file.name) or ""))
+        wanted = [file for file in self._files(name) if of_unit(unit_of(file.name) or "")]
+        fetch(self.out, (file.name for file in wanted))
         parts = [self._read(file, columns).cast(schema) for file in wanted]
         return pa.concat_tables(parts) if parts else schema.empty_table()
 
@@ -104,9 +106,12 @@ class Manifest:
         """SQL that makes the views: over the files that the log names, never over a glob."""
         if refresh:
             self.store.refresh()  # once, so that all views see the same units
-        return [
-            _view(name, [self.out / file.name for file in self._files(name)]) for name in TABLES
-        ]
+        return [_view(name, self._paths(name)) for name in TABLES]
+
+    def _paths(self, table: str) -> list[Path]:
+        names = [file.name for file in self._files(table)]
+        fetch(self.out, names)
+        return [self.out / name for name in names]
 
     def _files(self, table: str) -> list[DataFile]:
         prefix = f"{TABLE_FOLDER}/{PARTITION}={table}/"
@@ -133,7 +138,7 @@ def write_rows(out: Path, unit: str, epoch: int, rows: TableRows) -> list[DataFi
 
     Nobody sees them until they are committed. `epoch` is `Manifest.epoch()` before the attempt.
     """
-    return [
+    files = [
         write_parquet(
             TABLES[name].to_arrow(table_rows),
             out,
@@ -144,6 +149,8 @@ def write_rows(out: Path, unit: str, epoch: int, rows: TableRows) -> list[DataFi
         for name, table_rows in rows.items()
         if table_rows
     ]
+    publish(out, *(file.name for file in files))
+    return files
 
 
 def _delta_schema() -> Schema:

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -16,24 +16,34 @@ from pipeline import attempts, events, heartbeat
 from pipeline.assemble import Job, Pass
 from pipeline.delta_log import TABLE_FOLDER
 from pipeline.delta_store import SHARDS_FOLDER, is_untouched
-from pipeline.files import create_file, part_of, storage_error, write_parquet
+from pipeline.files import part_of, storage_error, write_parquet
 from pipeline.inputs import Listing
 from pipeline.manifest import Manifest
 from pipeline.output_lock import LOCK_FILE
 from pipeline.store import DataFile
 from pipeline.units import PlannedUnit, UnitRule, open_units, pending_sources
+from pipeline.working_copy import (
+    JOB_FILE,
+    STORE_FILE,
+    bucket_of,
+    create,
+    folder_of,
+    has,
+    publish,
+    read,
+    shown,
+)
 from schemas.errors import AudiomillError, OutputError
 from schemas.source import Source
 
 FORMAT = 2
 """Of `job.json` and of the names of files; other ones are refused."""
-JOB_FILE = "job.json"
 _NO_CHECKSUM = "0" * 64
 """Stands in it where the checksum goes while the checksum is taken."""
 INPUTS_PATTERN = "inputs-*.parquet"
 """`job.json` says which one; several beginners may have left their own."""
 OURS = (
-    *(JOB_FILE, LOCK_FILE, TABLE_FOLDER, SHARDS_FOLDER, "report", "catalog.duckdb"),
+    *(JOB_FILE, LOCK_FILE, STORE_FILE, TABLE_FOLDER, SHARDS_FOLDER, "report", "catalog.duckdb"),
     *(attempts.FOLDER, events.FOLDER, heartbeat.FOLDER),
     *("scores.json", INPUTS_PATTERN, ".*.part"),
 )
@@ -64,8 +74,8 @@ def find_output(job: Job, listing: Listing) -> Output | None:
 
     Raises `OutputError` when what is there belongs to another job or to somebody else.
     """
-    out = Path(job.spec.output)
-    if (out / JOB_FILE).exists():
+    out = folder_of(job.spec.output)
+    if has(out, JOB_FILE):
         record = read_job(out)
         _check_same_job(job, out, record)
         sources = read_inputs(out)
@@ -73,7 +83,7 @@ def find_output(job: Job, listing: Listing) -> Output | None:
         return Output(out, Manifest(out), sources, UnitRule(**record["units"]))
     if not _is_free(out):
         raise OutputError(
-            f"output {str(out)!r} is not empty and holds no audiomill job; name another folder"
+            f"output {shown(out)!r} is not empty and holds no audiomill job; name another folder"
         )
     return None
 
@@ -87,23 +97,25 @@ def open_output(job: Job, listing: Listing) -> Output:
     found = find_output(job, listing)
     if found is not None:
         return found
-    out = Path(job.spec.output)
+    out = folder_of(job.spec.output)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _not_made(out, error) from error
-    if not is_untouched(out) and not (out / JOB_FILE).exists():
+    if bucket := bucket_of(out):
+        bucket.check()
+    if not is_untouched(out) and not has(out, JOB_FILE):
         raise OutputError(
-            f"output {str(out)!r} holds tables but no {JOB_FILE}, so nobody can say whose they "
+            f"output {shown(out)!r} holds tables but no {JOB_FILE}, so nobody can say whose they "
             "are; name another folder, or start over with --fresh"
         )
     inputs = write_inputs(out, listing.sources)
     Manifest.create(out)
     # Last, so that a folder with a job file is a whole one.
-    create_file(out / JOB_FILE, sealed(job_record(job, inputs)))
+    create(out, JOB_FILE, sealed(job_record(job, inputs)))
     found = find_output(job, listing)
     if found is None:
-        raise OutputError(f"output {str(out)!r} was removed while a run began; run it again")
+        raise OutputError(f"output {shown(out)!r} was removed while a run began; run it again")
     return found
 
 
@@ -118,19 +130,24 @@ def _not_made(out: Path, error: OSError) -> AudiomillError:
 
 def check_clearable(out: Path) -> None:
     """Refuses to start over in a folder that holds something, but no job."""
-    if not (out / JOB_FILE).exists() and not _is_free(out):
-        raise OutputError(f"--fresh: {str(out)!r} holds no audiomill job, so nothing was removed")
+    if not has(out, JOB_FILE) and not _is_free(out):
+        raise OutputError(f"--fresh: {shown(out)!r} holds no audiomill job, so nothing was removed")
 
 
 def clear(out: Path) -> None:
     """Removes what a job wrote, and nothing else."""
     check_clearable(out)
+    if bucket := bucket_of(out):
+        for name in (JOB_FILE, *bucket.list()):
+            if _is_ours(name):
+                bucket.delete(name)
     try:
         # First, so that what is half removed looks neither like a job nor like its tables.
         (out / JOB_FILE).unlink(missing_ok=True)
         if (out / TABLE_FOLDER).is_dir():
             (out / TABLE_FOLDER).rename(part_of(out / "cleared"))
-        for path in (path for name in OURS if name != LOCK_FILE for path in out.glob(name)):
+        ours = (name for name in OURS if name not in (LOCK_FILE, STORE_FILE))
+        for path in (path for name in ours for path in out.glob(name)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -141,11 +158,19 @@ def clear(out: Path) -> None:
 
 def _is_free(out: Path) -> bool:
     """Whether there is nothing but what a job of ours left that was stopped while it began."""
+    if bucket := bucket_of(out):
+        return all(_is_ours(name) for name in bucket.list())
     if not out.exists():
         return True
     if not out.is_dir():
         return False
-    return all(any(path.match(name) for name in OURS) for path in out.iterdir())
+    return all(_is_ours(path.name) for path in out.iterdir())
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a job wrote what has that name in its output, or what lies in a folder of that."""
+    first = PurePosixPath(PurePosixPath(name).parts[0])
+    return any(first.match(pattern) for pattern in OURS)
 
 
 def job_record(job: Job, inputs: DataFile) -> dict[str, Any]:
@@ -173,11 +198,11 @@ def read_job(out: Path) -> dict[str, Any]:
     """`job.json` of an output folder; raises `OutputError` if there is none or it is damaged."""
     path = out / JOB_FILE
     try:
-        data = path.read_bytes()
+        data = read(out, JOB_FILE)
         record: dict[str, Any] = json.loads(data)
     except FileNotFoundError:
         raise OutputError(
-            f"{str(out)!r} holds no audiomill output (no {JOB_FILE} in it); name the `output` "
+            f"{shown(out)!r} holds no audiomill output (no {JOB_FILE} in it); name the `output` "
             "folder of a job, or run the job first"
         ) from None
     except (OSError, ValueError) as error:
@@ -212,7 +237,9 @@ def write_inputs(out: Path, sources: tuple[Source, ...]) -> DataFile:
             "etag": [s.etag for s in sources],
         }
     )
-    return write_parquet(table, out, "", "inputs", 0)
+    file = write_parquet(table, out, "", "inputs", 0)
+    publish(out, file.name)
+    return file
 
 
 def read_inputs(out: Path) -> tuple[Source, ...]:
@@ -220,7 +247,7 @@ def read_inputs(out: Path) -> tuple[Source, ...]:
     said = DataFile(**read_job(out)["inputs"])
     path = out / said.name
     try:
-        data = path.read_bytes()
+        data = read(out, said.name)
         if hashlib.sha256(data).hexdigest() != said.sha256:
             raise ValueError("its checksum disagrees")
         table = pq.read_table(io.BytesIO(data), columns=["uri", "size_bytes", "etag"])
@@ -234,7 +261,7 @@ def _check_same_job(job: Job, out: Path, was: dict[str, Any]) -> None:
         return
     changed = _changes(was, job)
     raise OutputError(
-        f"output {str(out)!r} was begun by another job: {', '.join(changed)} changed; "
+        f"output {shown(out)!r} was begun by another job: {', '.join(changed)} changed; "
         "name another output, or start over with --fresh"
     )
 
@@ -274,6 +301,6 @@ def _check_same_inputs(out: Path, was: tuple[Source, ...], now: tuple[Source, ..
         if uris
     ]
     raise OutputError(
-        f"the inputs are not those that output {str(out)!r} was begun with: {', '.join(said)}; "
+        f"the inputs are not those that output {shown(out)!r} was begun with: {', '.join(said)}; "
         "name another output, or start over with --fresh"
     )

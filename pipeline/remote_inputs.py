@@ -25,8 +25,10 @@ def is_local(uri: str) -> bool:
     return uri.startswith(("/", "file://")) or "://" not in uri
 
 
-def open_store(uri: str) -> tuple[Any, str]:
-    """The store of a URI and the place in it; raises `SpecError` for what is not accepted."""
+def open_store(uri: str, key: str = "inputs.uri") -> tuple[Any, str]:
+    """The store of a URI and the place in it; raises `SpecError`, with the spec's `key`, if it is
+    not accepted.
+    """
     if is_local(uri):
         # Not through url_to_fs, which takes '::' in a name for a chain of filesystems. The slashes
         # at the end go, '~' and the current folder come in front.
@@ -35,7 +37,7 @@ def open_store(uri: str) -> tuple[Any, str]:
     scheme = uri.partition("://")[0]
     if scheme not in ALLOWED_SCHEMES:
         raise SpecError(
-            f"inputs.uri: the scheme {scheme!r} is not accepted "
+            f"{key}: the scheme {scheme!r} is not accepted "
             f"(there are: {', '.join(sorted(ALLOWED_SCHEMES))})"
         )
     try:
@@ -45,7 +47,7 @@ def open_store(uri: str) -> tuple[Any, str]:
             raise ValueError("'::' would chain one store to another")
         filesystem, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        raise SpecError(f"inputs.uri: {uri!r} cannot be opened: {error}") from error
+        raise SpecError(f"{key}: {uri!r} cannot be opened: {error}") from error
     return filesystem, path
 
 

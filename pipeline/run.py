@@ -9,7 +9,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Protocol
 
 from pipeline.assemble import Job
@@ -27,6 +26,7 @@ from pipeline.sweep import run_sweep, settle_exact_duplicates, settle_near_dupli
 from pipeline.tokenize import ask_fingerprint, missing_shards, write_shards
 from pipeline.units import FINISHED
 from pipeline.worker import OpenTokenizer, UnitResult, add_clocks
+from pipeline.working_copy import folder_of
 from schemas.errors import StorageError
 from schemas.source import Source
 
@@ -88,7 +88,7 @@ def run_job(
     run is recorded.
     """
     listing = list_inputs(job.spec.inputs)
-    out = Path(job.spec.output)
+    out = folder_of(job.spec.output)
     output = None
     if fresh:
         check_clearable(out)

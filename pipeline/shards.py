@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.delta_store import SHARDS_FOLDER
 from pipeline.files import write_parquet
 from pipeline.store import DataFile
+from pipeline.working_copy import publish
 from schemas.codes import Codes
 from schemas.ids import digest
 from schemas.source import Source
@@ -111,7 +112,7 @@ def write_shard(
     ]
     table = pa.Table.from_arrays(arrays, schema=schema)
     layers = [f"q{layer}.list.element" for layer in range(num_codebooks)]
-    return write_parquet(
+    file = write_parquet(
         table,
         out,
         SHARDS_FOLDER,
@@ -121,6 +122,8 @@ def write_shard(
         # Codes repeat, so a dictionary packs them to their entropy; ids and text do not.
         dictionary=[*layers, "speaker", "language", "recording_id"],
     )
+    publish(out, file.name, keep=False)
+    return file
 
 
 def _is_codes(name: str) -> bool:

@@ -22,6 +22,7 @@ from pipeline.output import read_inputs, read_job
 from pipeline.store import DataFile
 from pipeline.units import FINISHED
 from pipeline.verify_rules import accounts_of, broken_rules
+from pipeline.working_copy import read, unused_copy
 from schemas.manifest import TABLES
 from schemas.source import Source
 from schemas.tokens import FINGERPRINT_KEY
@@ -82,8 +83,14 @@ class Verification:
 def verify(out: Path) -> Verification:
     """Reads the whole output; raises `OutputError` if its log, job file or inputs are damaged.
 
-    Runs may be at work: what is proved is the state that the log had when the call began.
+    Runs may be at work: what is proved is the state that the log had when the call began. Of an
+    output on an object store everything is fetched anew.
     """
+    with unused_copy(out) as copy:
+        return _verify(copy)
+
+
+def _verify(out: Path) -> Verification:
     record = read_job(out)
     sources = read_inputs(out)
     manifest = Manifest(out, trust_checkpoints=False)
@@ -134,7 +141,7 @@ def orphans_of(manifest: Manifest) -> list[str]:
 def _read(out: Path, file: DataFile, units: frozenset[str]) -> pa.Table:
     """The rows of a committed file; raises where they are not what was committed."""
     try:
-        data = (out / file.name).read_bytes()
+        data = read(out, file.name, keep=not file.name.startswith(f"{SHARDS_FOLDER}/"))
     except FileNotFoundError:
         raise ValueError("is missing") from None
     if len(data) != file.size_bytes:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.assemble import Job, NamedStage
+from pipeline.blaming import blaming
 from pipeline.breaker import Blame, blames_of
 from pipeline.inputs import fetched
-from pipeline.item_state import Failure, ItemState
+from pipeline.item_state import ItemState
 from pipeline.manifest import write_rows
 from pipeline.process import (
     Begins,
@@ -24,6 +25,7 @@ from pipeline.process import (
 from pipeline.rows import Rows, rows_of, sketch_rows
 from pipeline.shards import ShardPlan, ShardRow, write_shard
 from pipeline.store import DataFile
+from pipeline.working_copy import writing_folder
 from schemas.codes import Codes, FrameEncoder, Waveform
 from schemas.errors import AudiomillError, EngineMissingError, ItemError
 from schemas.ids import recording_id
@@ -88,7 +90,7 @@ class Worker:
             # user; a node that does not mount the folder fails here and not in every input.
             os.chdir(folder)
         self._job = job
-        self._out = out
+        self._out = writing_folder(job.spec.output, out)
         self._open_tokenizer = open_tokenizer
         self._stages = {named.label: named for named in job.stages}
         self._open: dict[str, NamedStage] = {}
@@ -103,26 +105,26 @@ class Worker:
         """The input with its recording_id, or failed if it cannot be read."""
         item = ItemState(source)
         self._begins(FETCHING)
-        try:
-            with fetched(source) as path:
-                item.recording_id = recording_id(path)
-        except (ItemError, OSError) as error:
-            item.failure = Failure.of(FETCHING, error)
+        with blaming(item, FETCHING), fetched(source) as path:
+            item.recording_id = recording_id(path)
         return item
 
     def begin(self, unit: Unit, labels: Sequence[str]) -> UnitState:
-        """Fetches the inputs of a unit and takes them through its first station."""
+        """Fetches a unit's inputs for its first station; one that changes meanwhile fails."""
         state = UnitState(unit, [ItemState(source) for source in unit.sources])
-        with ExitStack() as files:
-            for item in state.items:
+        with ExitStack() as all_files:
+            files = [all_files.enter_context(ExitStack()) for _ in state.items]
+            for item, file in zip(state.items, files, strict=True):
                 self._begins(FETCHING)
-                try:
-                    path = files.enter_context(fetched(item.source))
+                with blaming(item, FETCHING):
+                    path = file.enter_context(fetched(item.source))
                     item.recording_id = recording_id(path)
                     item.values["path"] = path
-                except (ItemError, OSError) as error:
-                    item.failure = Failure.of(FETCHING, error)
-            return self.go_on(state, labels)
+            state = self.go_on(state, labels)
+            for item, file in zip(state.items, files, strict=True):
+                with blaming(item, FETCHING):
+                    file.close()
+        return state
 
     def go_on(self, state: UnitState, labels: Sequence[str]) -> UnitState:
         """Takes a unit through a station."""

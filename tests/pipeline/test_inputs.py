@@ -206,3 +206,16 @@ def test_a_remote_input_is_fetched_under_a_name_of_ours_and_removed_again() -> N
         assert path.read_bytes() == b"bytes"
         assert path.name == "input"
     assert not path.exists()
+
+
+def test_a_file_is_looked_at_again_when_its_block_ends(folder: Path) -> None:
+    (source,) = list_inputs(InputsSpec(uri=str(folder / "b.wav"))).sources
+    with fetched(source) as path:
+        path.read_bytes()
+    before = path.stat()
+    with pytest.raises(ItemError, match="changed since it was listed") as caught, fetched(source):
+        path.write_text("B.WAV")
+    assert path.stat().st_size == before.st_size
+    assert caught.value.error_class == "CHANGED"
+    with pytest.raises(ZeroDivisionError), fetched(source):
+        raise ZeroDivisionError  # what went wrong inside is not hidden

@@ -32,7 +32,7 @@ def write_words(folder: Path, words: dict[str, str]) -> Path:
     return folder
 
 
-def toy_job(inputs: Path, out: Path, run: RunSpec | None = None) -> Job:
+def toy_job(inputs: Path, out: Path | str, run: RunSpec | None = None) -> Job:
     """A job over toy inputs: decode, segment, quality."""
     spec = JobSpec(
         name="toy",
@@ -56,7 +56,7 @@ def toy_gpu_job(inputs: Path, out: Path) -> Job:
     return Job(spec=job.spec, stages=stages, passes=(Pass(stages),))
 
 
-def toy_shard_job(inputs: Path, out: Path, run: RunSpec | None = None) -> Job:
+def toy_shard_job(inputs: Path, out: Path | str, run: RunSpec | None = None) -> Job:
     """A whole job: two sweeps with duplicates between them, and shards of five segments."""
     job = toy_job(inputs, out, run)
     decode, *others = job.stages
