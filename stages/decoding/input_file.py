@@ -9,7 +9,8 @@ from pathlib import Path
 from schemas.errors import ItemError, StorageError
 from stages.media import first_bytes, foreign_kind
 
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+"""Errors of opening a file that say something of this machine and nothing of the file."""
 
 
 def open_audio(path: Path) -> io.FileIO:
@@ -49,6 +50,6 @@ def _check_regular(status: os.stat_result, name: str) -> None:
 
 def _unreadable(error: OSError, name: str) -> ItemError | StorageError:
     reason = error.strerror or str(error)
-    if error.errno in _OURS:
+    if error.errno in OUR_FAULT:
         return StorageError(f"{name} cannot be opened: {reason}; this machine has run out of it")
     return ItemError("UNREADABLE", f"{name} cannot be read: {reason}")

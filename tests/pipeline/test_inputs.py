@@ -217,5 +217,6 @@ def test_a_file_is_looked_at_again_when_its_block_ends(folder: Path) -> None:
         path.write_text("B.WAV")
     assert path.stat().st_size == before.st_size
     assert caught.value.error_class == "CHANGED"
+    (source,) = list_inputs(InputsSpec(uri=str(folder / "b.wav"))).sources
     with pytest.raises(ZeroDivisionError), fetched(source):
         raise ZeroDivisionError  # what went wrong inside is not hidden
