@@ -89,7 +89,7 @@ def has(out: Path, name: str) -> bool:
     """Whether there is such a file, which never changes, here or on the store."""
     try:
         read(out, name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True  # its reader says what is wrong with it
