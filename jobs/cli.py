@@ -270,6 +270,35 @@ def train_model(
     print(train(spec, overrides))
 
 
+@app.command("text-shards")
+def text_shards(
+    source: Annotated[
+        Path, typer.Argument(metavar="TEXTS", help="A folder or file: .txt, .jsonl, .parquet.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that is not there.")],
+    column: Annotated[str, typer.Option(help="Key or column with the text.")] = "text",
+    max_chars: Annotated[
+        int, typer.Option(min=1, help="Longer documents are cut; a context must hold a piece.")
+    ] = 6000,
+) -> None:
+    """Make written documents a text-only source for training.
+
+    Example: audiomill text-shards books out/books, then in the training spec under data.sources:
+    {uri: out/books, tasks: {text: 1}}
+    """
+    from jobs.text_command import write_text_shards
+
+    found = write_text_shards(source, out, column=column, max_chars=max_chars)
+    print(
+        f"{found.num_documents} documents in {found.num_rows} rows, {found.num_empty} empty ones "
+        f"dropped, {len(found.failed)} failed: {out}"
+    )
+    for line in found.failed:
+        _complain(f"failed: {line}")
+    if found.failed:
+        raise typer.Exit(3)
+
+
 @app.command()
 def export(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The output of a job, or its shards.")],

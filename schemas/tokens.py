@@ -23,6 +23,8 @@ TOKENS = Table(
 
 FINGERPRINT_KEY = b"audiomill.tokenizer"
 NUM_CODEBOOKS_KEY = b"audiomill.num_codebooks"
+NO_TOKENIZER = '{"tokenizer":null}'
+"""Fingerprint of shards with text and no codes: they go with any tokenizer."""
 SHARD_VERSION = 1
 
 

@@ -18,6 +18,7 @@ from model.loader.source_rows import SourceRows
 from model.loader.windows import Counted
 from schemas.errors import TrainingError
 from schemas.ids import digest
+from schemas.tokens import NO_TOKENIZER
 
 Laid = TypeVar("Laid", covariant=True)
 
@@ -29,8 +30,8 @@ class Loader(Generic[Laid]):
 
     `cache_folder` keeps the lengths of all samples, the plan, and what comes from far away (at most
     `cache_bytes` of that); processes may share it. `tokenizer` is the fingerprint of the codes that
-    the model knows; without it, all sources must agree. `num_threads` read for each source, the
-    window that is needed and the one after it; 0: what is needed is read when it is.
+    the model knows; without it, all sources with codes must agree. `num_threads` read for each
+    source, the window that is needed and the one after it; 0: what is needed is read when it is.
 
     Raises `OutputError`, `StorageError`, `ModelError` or `TrainingError` for shards that cannot be
     used, here or when they are read.
@@ -57,7 +58,7 @@ class Loader(Generic[Laid]):
         folder = Path(cache_folder)
         cache = RangeCache(folder / "ranges", cache_bytes)
         self._committed = [open_committed(s.uri, cache, s.version) for s in spec.sources]
-        self._require_one_tokenizer(tokenizer or self._committed[0].tokenizer)
+        self._require_one_tokenizer(tokenizer or self.tokenizer)
         self._facts = spec.facts([committed.digest for committed in self._committed])
         self.digest = digest("plan", json.dumps(self._facts, sort_keys=True))
         """Of everything that decides a batch."""
@@ -91,9 +92,10 @@ class Loader(Generic[Laid]):
             source.close()
 
     @property
-    def tokenizer(self) -> str:
-        """Fingerprint of the codes."""
-        return self._committed[0].tokenizer
+    def tokenizer(self) -> str | None:
+        """Fingerprint of the codes; None where all sources are text without codes."""
+        found = (committed.tokenizer for committed in self._committed)
+        return next((one for one in found if one != NO_TOKENIZER), None)
 
     @property
     def num_sequences(self) -> int:
@@ -196,6 +198,8 @@ class Loader(Generic[Laid]):
                 f"{now}; if it only grew, name version={version} in the source)"
             )
 
-    def _require_one_tokenizer(self, wanted: str) -> None:
+    def _require_one_tokenizer(self, wanted: str | None) -> None:
         for source, committed in zip(self.spec.sources, self._committed, strict=True):
+            if wanted is None or committed.tokenizer == NO_TOKENIZER:
+                continue
             require_same_tokenizer(committed.tokenizer, wanted, where=source.uri)

@@ -160,20 +160,21 @@ def _text_dialogue(tasks: Tasks, row: SampleRow, random: np.random.Generator) ->
     return tasks.dialogue(turns, answer="text", reply=Reply(text=_text(row)))
 
 
-def _always(row: SampleRow) -> bool:
-    return len(row.codes) > 0
-
-
 def _has_text(row: SampleRow) -> bool:
     return bool(row.text and row.text.strip())
 
 
+def _is_said(row: SampleRow) -> bool:
+    """A written document has text and no codes."""
+    return _has_text(row) and len(row.codes) > 0
+
+
 def _has_caption(row: SampleRow) -> bool:
-    return bool(row.caption_en or row.caption_zh)
+    return bool(row.caption_en or row.caption_zh) and len(row.codes) > 0
 
 
 def _has_both(row: SampleRow) -> bool:
-    return _has_text(row) and _has_caption(row)
+    return _is_said(row) and _has_caption(row)
 
 
 def _is_long(row: SampleRow) -> bool:
@@ -188,21 +189,21 @@ def _answers(row: SampleRow) -> bool:
         and before.recording_id == row.recording_id
         and before.speaker != row.speaker
         and row.start_s - before.end_s <= _LONGEST_PAUSE_S
-        and _has_text(row)
-        and _has_text(before)
+        and _is_said(row)
+        and _is_said(before)
     )
 
 
 SAMPLE_TASKS: Mapping[str, SampleTask] = {
     "speech_continuation": SampleTask(fits=_is_long, lay=_continue),
-    "interleaved": SampleTask(fits=_has_text, lay=_interleave),
-    "asr_document": SampleTask(fits=_has_text, lay=_asr_document),
-    "tts_document": SampleTask(fits=_has_text, lay=_tts_document),
+    "interleaved": SampleTask(fits=_is_said, lay=_interleave),
+    "asr_document": SampleTask(fits=_is_said, lay=_asr_document),
+    "tts_document": SampleTask(fits=_is_said, lay=_tts_document),
     "caption": SampleTask(fits=_has_caption, lay=_caption),
     "instruct_tts": SampleTask(fits=_has_both, lay=_instruct_tts),
     "text": SampleTask(fits=_has_text, lay=_text_document),
-    "asr": SampleTask(fits=_has_text, lay=_asr),
-    "tts": SampleTask(fits=_has_text, lay=_tts),
+    "asr": SampleTask(fits=_is_said, lay=_asr),
+    "tts": SampleTask(fits=_is_said, lay=_tts),
     "understanding": SampleTask(fits=_has_caption, lay=_caption),
     "spoken_dialogue": SampleTask(fits=_answers, lay=_spoken_dialogue),
     "text_dialogue": SampleTask(fits=_answers, lay=_text_dialogue),
