@@ -9,8 +9,8 @@ get samples that are laid out already. Positions a second count the samples' own
 byte or a group of 4 frames), padding never. `loss_difference` is the largest between their losses
 in any step, relative: both do the same work.
 
-GPU, bfloat16, where there is one: the trainer alone with a model of 1.2 B parameters, and `gpu_mfu`,
-the share of the device's peak that its matrix products take (`model/training/pace.py`).
+GPU, bfloat16, where there is one: the trainer alone with a model of 1.2 B parameters, and
+`gpu_mfu`, the share of the device's peak that its matrix products take (`model/training/pace.py`).
 
     python -m benchmarks.train --json [--short] [--repeats 3]
 """
