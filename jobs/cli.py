@@ -267,7 +267,9 @@ def train_model(
         return
     from jobs.train_command import train
 
-    print(train(spec, overrides))
+    folder = train(spec, overrides)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first speaks
+        print(folder)
 
 
 @app.command("text-shards")
