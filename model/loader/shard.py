@@ -166,8 +166,13 @@ class Shard:
     def _arrow(self, part: "_Part", number: int, names: Sequence[str]) -> pa.Table:
         try:
             source = pa.PythonFile(part, mode="r")
+            # Not buffered ahead: Arrow's threads would hold on to Python's memory, and a process
+            # that ends while one lets go of it is aborted.
             with pq.ParquetFile(
-                source, metadata=self._metadata, page_checksum_verification=True
+                source,
+                metadata=self._metadata,
+                page_checksum_verification=True,
+                pre_buffer=False,
             ) as file:
                 return file.read_row_group(number, columns=list(names), use_threads=False)
         except (OSError, pa.ArrowException) as error:
