@@ -89,7 +89,7 @@ def pass_of_peer(name: str, folder: Path) -> dict[str, float]:
     return clock.read() | {"rows": len(set(ids)), "sequences": sequences}
 
 
-def pass_of_ours(folder: Path, cache: Path, num_threads: int) -> dict[str, float]:
+def pass_of_ours(folder: Path, cache: Path) -> dict[str, float]:
     from model.loader import CodesSample, Loader, LoaderSource, LoaderSpec, stack_codes
 
     shutil.rmtree(cache, ignore_errors=True)
@@ -101,7 +101,7 @@ def pass_of_ours(folder: Path, cache: Path, num_threads: int) -> dict[str, float
         window_groups=WINDOW_GROUPS,
     )
     clock = Clock()
-    loader = Loader(spec, cache, num_threads=num_threads)
+    loader = Loader(spec, cache)
     ids: list[str] = []
     used = 0
     for number in range(loader.num_sequences):
@@ -142,12 +142,7 @@ def measure(name: str, folder: Path, passes: int) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
         for number in range(passes + 1):
-            if name == "ours":
-                one = pass_of_ours(folder, cache, num_threads=1)
-                alone = pass_of_ours(folder, cache, num_threads=0)
-                one["cpu_s_alone"] = alone["cpu_s"]
-            else:
-                one = pass_of_peer(name, folder)
+            one = pass_of_ours(folder, cache) if name == "ours" else pass_of_peer(name, folder)
             one["memory_mb"] = (memory_bytes("VmHWM") - before) / 2**20
             found += [one] if number else []
     return found

@@ -31,7 +31,9 @@ class Loader(Generic[Laid]):
     `cache_folder` keeps the lengths of all samples, the plan, and what comes from far away (at most
     `cache_bytes` of that); processes may share it. `tokenizer` is the fingerprint of the codes that
     the model knows; without it, all sources with codes must agree. `num_threads` read for each
-    source, the window that is needed and the one after it; 0: what is needed is read when it is.
+    source, the window that is needed and the one after it. 0: what is needed is read when it is,
+    and of a local folder the system is asked to have it in memory by then. None: 0 for a local
+    folder, where a thread in one process costs more than it gives, 1 for what is far away.
 
     Raises `OutputError`, `StorageError`, `ModelError` or `TrainingError` for shards that cannot be
     used, here or when they are read.
@@ -44,7 +46,7 @@ class Loader(Generic[Laid]):
         *,
         tokenizer: str | None = None,
         cache_bytes: int = CACHE_BYTES,
-        num_threads: int = 1,
+        num_threads: int | None = None,
     ) -> None:
         self.spec = spec
         self._again: Callable[[], Loader[Laid]] = partial(

@@ -91,14 +91,7 @@ class Shard:
 
     def group(self, number: int, columns: Sequence[str], num_codebooks: int) -> GroupRows:
         """A row group: those columns, and the first codebooks. Raises `OutputError` for damage."""
-        wanted = list(dict.fromkeys(["segment_id", "num_frames", *columns]))
-        layers = [f"q{layer}" for layer in range(num_codebooks)]
-        for name in (*wanted, *layers):
-            if name not in self._columns:
-                raise self._damaged(
-                    f"no column {name!r}, only {', '.join(self._columns)}",
-                    "ask for columns that the shards have, or write them again",
-                )
+        wanted, layers = _wanted(columns), _layers(num_codebooks)
         start, stop = self._extent(number, (*wanted, *layers))
         data = self._storage.read(self.file.name, start, stop, sha256=self.file.sha256)
         part = _Part(data, start, self.file.size_bytes)
@@ -108,6 +101,11 @@ class Shard:
             if not self._read_codes(number, name, data, start, codes_CF[layer]):
                 codes_CF[layer] = self._read_codes_by_arrow(number, name, part, table)
         return GroupRows(table, codes_CF)
+
+    def will_need(self, number: int, columns: Sequence[str], num_codebooks: int) -> None:
+        """Says that a row group of a local shard will be asked for soon."""
+        extent = self._extent(number, (*_wanted(columns), *_layers(num_codebooks)))
+        self._storage.will_need(self.file.name, *extent)
 
     def _read_footer(self) -> pq.FileMetaData:
         size = self.file.size_bytes
@@ -128,6 +126,12 @@ class Shard:
 
     def _extent(self, number: int, names: Sequence[str]) -> tuple[int, int]:
         """Bytes from the first of these columns to the last: they stand side by side."""
+        for name in names:
+            if name not in self._columns:
+                raise self._damaged(
+                    f"no column {name!r}, only {', '.join(self._columns)}",
+                    "ask for columns that the shards have, or write them again",
+                )
         extents = [self._chunk_extent(number, name) for name in names]
         return min(start for start, _ in extents), max(stop for _, stop in extents)
 
@@ -186,6 +190,14 @@ class Shard:
             f"{self._storage.inside(self.file.name)}: {what}; "
             f"{remedy or 'restore the file (and empty the cache, if it came through one)'}"
         )
+
+
+def _wanted(columns: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(["segment_id", "num_frames", *columns]))
+
+
+def _layers(num_codebooks: int) -> list[str]:
+    return [f"q{layer}" for layer in range(num_codebooks)]
 
 
 class _Part(io.RawIOBase):

@@ -1,6 +1,7 @@
 """The sequences of one source with their documents laid out."""
 
 from bisect import bisect_right
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -12,6 +13,7 @@ from model.loader.read_ahead import ReadAhead
 from model.loader.row_index import RowIndex, row_index
 from model.loader.shard import GroupRows, Shard
 from model.loader.stream import Place, SourceStream, StreamFacts
+from schemas.errors import OutputError, StorageError
 from schemas.ids import digest
 
 Laid = TypeVar("Laid", covariant=True)
@@ -34,7 +36,7 @@ class SourceRows(Generic[Laid]):
         seed: int,
         context_length: int,
         window_groups: int,
-        num_threads: int,
+        num_threads: int | None,
     ) -> None:
         self._committed, self._sample, self._number = committed, source.sample, number
         self._index: RowIndex = row_index(committed, source.sample, folder)
@@ -49,6 +51,10 @@ class SourceRows(Generic[Laid]):
         self.stream = SourceStream(self._index, facts, folder, where=source.uri)
         # Bound to this object, not to its class: caches must not outlive it.
         self._shard = lru_cache(_OPEN_SHARDS)(self._open_shard)
+        is_local = committed.storage.local_folder is not None
+        if num_threads is None:
+            num_threads = 0 if is_local else 1
+        self._tells_disk = is_local and not num_threads
         self._read = ReadAhead(self._read_group, 2 * window_groups, num_threads)
         self._current: tuple[int, dict[int, GroupRows]] = (-1, {})
         self._starts = lru_cache(4)(self._find_starts)
@@ -78,11 +84,22 @@ class SourceRows(Generic[Laid]):
         """Row groups of the window that were asked for; entering it begins to read all of them."""
         window, rows = self._current
         if window != place.window:
+            after = self.stream.groups(self.stream.window_after(place))
             self._read.announce(groups)
-            self._read.announce(self.stream.groups(self.stream.window_after(place)))
+            self._read.announce(after)
+            if self._tells_disk:
+                self._tell_disk(after)
             rows = {}
             self._current = (place.window, rows)
         return rows
+
+    def _tell_disk(self, groups: list[int]) -> None:
+        for number in groups:
+            with suppress(OutputError, StorageError):  # told when it is read
+                shard = self._shard(int(self._index.shard[number]))
+                shard.will_need(
+                    int(self._index.group[number]), self._sample.columns, self._sample.num_codebooks
+                )
 
     def _find_starts(self, window: int) -> tuple[list[int], list[int]]:
         """Row groups of a window, and the row of the window that each begins with."""

@@ -1,6 +1,8 @@
 """Byte ranges of files in a local folder or any object store that fsspec knows."""
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -71,6 +73,15 @@ class Storage:
         except OSError as error:
             raise self._failed(name, error) from error
         return buffer[:found]
+
+    def will_need(self, name: str, start: int, stop: int) -> None:
+        """Asks the system to have bytes of a local file in memory soon; no promise, no error."""
+        with suppress(OSError, AttributeError):  # not every system knows it
+            descriptor = os.open(self._path(name), os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
 
     def read_whole(self, name: str) -> bytes:
         """All bytes of a small file."""

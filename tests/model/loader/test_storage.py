@@ -9,10 +9,11 @@ from typing import Any
 import fsspec
 import pytest
 
+from model.loader import Loader
 from model.loader.range_cache import RangeCache
 from model.loader.storage import Storage
 from schemas.errors import OutputError, StorageError
-from tests.model.loader.loaders import loader, steps
+from tests.model.loader.loaders import equal_content, loader, steps
 
 
 @pytest.fixture
@@ -132,3 +133,19 @@ def test_gone_and_short_files_are_named(tmp_path: Path) -> None:
         storage.read("gone", 0, 1, sha256="x")
     with pytest.raises(OutputError, match="nosuchstore://x: no way to read it"):
         Storage("nosuchstore://x", RangeCache(tmp_path / "cache", 100))
+
+
+@pytest.mark.parametrize("num_threads", [0, 1, 3])
+def test_the_number_of_threads_changes_no_batch(
+    output: Path, cache_folder: Path, num_threads: int
+) -> None:
+    usual = loader(output, cache_folder=cache_folder)
+    found = Loader(usual.spec, cache_folder, num_threads=num_threads)
+    assert steps(found, 0, 12) == steps(usual, 0, 12)
+    assert all(equal_content(found.batch(step), usual.batch(step)) for step in range(12))
+    found.close()
+
+
+def test_what_the_disk_is_told_too_early_is_no_error(output: Path, cache_folder: Path) -> None:
+    storage = Storage(str(output), RangeCache(cache_folder / "ranges", 1 << 20))
+    storage.will_need("shards/gone.parquet", 0, 100)
