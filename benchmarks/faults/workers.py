@@ -16,7 +16,8 @@ LONG_KILLS, SHORT_KILLS = 100, 4
 LONG_INPUTS, SHORT_INPUTS = 120, 16
 WORKERS = 4
 WORK_S = 0.1
-LONGEST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 2.0
+"""Long enough for a worker to start now and then: a job gives up when ten starts in a row fail."""
 ACTOR = "ray::Actor"
 """How Ray titles the processes of `pipeline.crew.Actor`, also while they start."""
 
