@@ -123,6 +123,27 @@ def gc(
 
 
 @app.command()
+def forget(
+    out: Out,
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="URIs or source_ids of inputs.")
+    ],
+) -> None:
+    """Delete every row and code of inputs, for good; exact copies of them go along.
+
+    Only of a finished job. Tables and shards are written anew without them, and a tombstone stays.
+    Their addresses stay in the job's list of inputs. Not reached are the inputs themselves, and
+    what was exported, trained or cached elsewhere.
+
+    Example: audiomill forget out/demo recordings/interview.wav
+    """
+    from pipeline.forget import forget as forget_sources
+    from pipeline.shown_text import clean
+
+    print(clean(forget_sources(out, sources).to_text()))
+
+
+@app.command()
 def query(
     out: Out,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One statement that reads.")],

@@ -74,9 +74,11 @@ def score_output(job: Job, out: Path) -> Score | None:
     """Scores against the spec's references, if it names any; kept in OUT/scores.json."""
     if job.spec.references is None:
         return None
-    uris = [source.uri for source in read_inputs(out)]
+    manifest = Manifest(out)
+    forgotten = manifest.forgotten()
+    uris = [source.uri for source in read_inputs(out) if source.source_id not in forgotten]
     references = find_references(Path(job.spec.references), uris)
-    with Manifest(out).connect() as db:
+    with manifest.connect() as db:
         score = score_manifest(db, references)
     write_text(out / "scores.json", json.dumps(score.to_json(), indent=2, ensure_ascii=False))
     publish(out, "scores.json")

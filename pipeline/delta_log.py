@@ -36,6 +36,19 @@ class Entry:
     units: frozenset[str]
     epoch: int | None
     files: tuple[DataFile, ...]
+    removed: frozenset[str] = frozenset()
+    """Names of files that earlier entries named, and nobody from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Files of one unit that go together, and those that come in their place.
+
+    A shard goes and comes with the files that tell of it.
+    """
+
+    gone: tuple[DataFile, ...]
+    new: tuple[DataFile, ...]
 
 
 def entry_name(number: int) -> str:
@@ -70,16 +83,17 @@ def unit_entry(unit: str, files: Sequence[DataFile], epoch: int) -> bytes:
     Files outside the table's folder (shards) are no rows of it: the first file inside carries them
     as a tag, so there must be one. Files without rows are left out.
     """
-    inside = [f for f in files if f.name.startswith(_PREFIX) and f.num_rows]
-    outside = [f for f in files if not f.name.startswith(_PREFIX)]
-    if outside and not inside:
-        raise ValueError(f"unit {unit}: {outside[0].name} needs a row in a table that tells of it")
-    actions: list[dict[str, Any]] = [
-        _add(file, outside if index == 0 else []) for index, file in enumerate(inside)
-    ]
-    actions += [{"txn": {"appId": unit, "version": 1}}]
-    actions += [{"txn": {"appId": EPOCH_ID, "version": epoch}}]
-    return _to_bytes("WRITE", actions)
+    return _to_bytes("WRITE", [*_adds(files), *_transactions(unit, epoch)])
+
+
+def replacing_entry(
+    unit: str, replacements: Iterable[Replacement], files: Sequence[DataFile], epoch: int
+) -> bytes:
+    """The entry that puts files in the place of others, and makes a unit's own files exist."""
+    actions = []
+    for replacement in replacements:
+        actions += [*_removes(replacement.gone), *_adds(replacement.new)]
+    return _to_bytes("DELETE", [*actions, *_adds(files), *_transactions(unit, epoch)])
 
 
 def read_entry(where: str, data: bytes) -> Entry:
@@ -99,7 +113,7 @@ def read_entry(where: str, data: bytes) -> Entry:
 
 def entry_of(actions: Iterable[Mapping[str, Any]]) -> Entry:
     """What Delta actions say, from an entry or from a checkpoint's rows."""
-    units, files, epoch = set(), [], None
+    units, files, removed, epoch = set(), [], set(), None
     for action in actions:
         if txn := action.get("txn"):
             if txn["appId"] == EPOCH_ID:
@@ -110,11 +124,52 @@ def entry_of(actions: Iterable[Mapping[str, Any]]) -> Entry:
             tags = dict(add["tags"])
             num_rows = json.loads(add["stats"])["numRecords"]
             files.append(DataFile(_PREFIX + add["path"], num_rows, add["size"], tags["sha256"]))
-            files += [DataFile(*values) for values in json.loads(tags.get("outside", "[]"))]
-    return Entry(frozenset(units), epoch, tuple(files))
+            files += _listed(tags)
+        if remove := action.get("remove"):
+            removed |= {_PREFIX + remove["path"]}
+            removed |= {file.name for file in _listed(dict(remove.get("tags") or {}))}
+    return Entry(frozenset(units), epoch, tuple(files), frozenset(removed))
 
 
-def _add(file: DataFile, outside: Sequence[DataFile]) -> dict[str, Any]:
+def _adds(files: Sequence[DataFile]) -> list[dict[str, Any]]:
+    """Actions that make files exist; the first inside the table carries those outside of it."""
+    return [
+        {
+            "add": {
+                **_what(file, outside),
+                "modificationTime": _now_ms(),
+                "stats": json.dumps({"numRecords": file.num_rows}),
+            }
+        }
+        for file, outside in _carriers(files)
+    ]
+
+
+def _removes(files: Sequence[DataFile]) -> list[dict[str, Any]]:
+    """Actions by which files are named no more."""
+    return [
+        {
+            "remove": {
+                **_what(file, outside),
+                "deletionTimestamp": _now_ms(),
+                "extendedFileMetadata": True,
+            }
+        }
+        for file, outside in _carriers(files)
+    ]
+
+
+def _carriers(files: Sequence[DataFile]) -> list[tuple[DataFile, list[DataFile]]]:
+    """Files inside the table, each with those outside of it that it carries."""
+    inside = [f for f in files if f.name.startswith(_PREFIX) and f.num_rows]
+    outside = [f for f in files if not f.name.startswith(_PREFIX)]
+    if outside and not inside:
+        raise ValueError(f"{outside[0].name} needs a row in a table that tells of it")
+    return [(file, [] if index else outside) for index, file in enumerate(inside)]
+
+
+def _what(file: DataFile, outside: Sequence[DataFile]) -> dict[str, Any]:
+    """What an action of either kind says of a file."""
     path = file.name.removeprefix(_PREFIX)
     folder = path.partition("/")[0]
     tags = {"sha256": file.sha256}
@@ -122,16 +177,24 @@ def _add(file: DataFile, outside: Sequence[DataFile]) -> dict[str, Any]:
         listed = [[f.name, f.num_rows, f.size_bytes, f.sha256] for f in outside]
         tags["outside"] = json.dumps(listed)
     return {
-        "add": {
-            "path": path,
-            "partitionValues": {PARTITION: folder.removeprefix(f"{PARTITION}=")},
-            "size": file.size_bytes,
-            "modificationTime": _now_ms(),
-            "dataChange": True,
-            "stats": json.dumps({"numRecords": file.num_rows}),
-            "tags": tags,
-        }
+        "path": path,
+        "partitionValues": {PARTITION: folder.removeprefix(f"{PARTITION}=")},
+        "size": file.size_bytes,
+        "dataChange": True,
+        "tags": tags,
     }
+
+
+def _listed(tags: Mapping[str, str]) -> list[DataFile]:
+    """Files outside the table that one inside carries."""
+    return [DataFile(*values) for values in json.loads(tags.get("outside", "[]"))]
+
+
+def _transactions(unit: str, epoch: int) -> list[dict[str, Any]]:
+    return [
+        {"txn": {"appId": unit, "version": 1}},
+        {"txn": {"appId": EPOCH_ID, "version": epoch}},
+    ]
 
 
 def _to_bytes(operation: str, actions: Sequence[Mapping[str, Any]]) -> bytes:

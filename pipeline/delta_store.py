@@ -3,6 +3,7 @@
 An entry is a file that is linked into the log under its number, which is put-if-absent on local
 disks and on NFS; on an object store it is an object (`working_copy.py`, `bucket.py`). Opening reads
 the newest checkpoint and the entries after it; from there on a refresh costs one failed `open`.
+An entry may also take files away (`forget.py`); a working copy then loses its copies of them.
 Checkpoints are made by `deltalake`, rarer and rarer as the log grows, and are copies: one that is
 torn or rotten is not used.
 """
@@ -17,19 +18,23 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 
+from pipeline.data_name import epoch_of
 from pipeline.delta_log import (
+    PARTITION,
     TABLE_FOLDER,
     Entry,
+    Replacement,
     entry_name,
     entry_of,
     first_entry,
     number_of,
     read_entry,
+    replacing_entry,
     unit_entry,
 )
 from pipeline.files import PART_ENDING, storage_error, sync, write_text
 from pipeline.store import DataFile
-from pipeline.working_copy import create, listing, publish, read, remove
+from pipeline.working_copy import create, drop_stale, listing, publish, read, remove
 from schemas.errors import OutputError, StorageError
 
 SHARDS_FOLDER = "shards"
@@ -37,6 +42,7 @@ COMMITS_PER_CHECKPOINT = 100
 CHECKPOINT_SHARE = 10
 """A checkpoint every tenth of the log at least, so that all of them together cost O(commits)."""
 LOG_FOLDER = f"{TABLE_FOLDER}/_delta_log"
+_TOMBSTONES = f"{TABLE_FOLDER}/{PARTITION}=tombstones/"
 _CHECKPOINT = ".checkpoint.parquet"
 _LAST_CHECKPOINT = "_last_checkpoint"
 _PROOF = ".checkpoint.sha256"
@@ -67,6 +73,8 @@ class DeltaStore:
                 f"{self._log / entry_name(self._last + 1)} is missing, and there are later ones; "
                 "restore it from a backup, or run the job into a new output"
             )
+        if any(name.startswith(_TOMBSTONES) for name in self._files):
+            drop_stale(root, self._is_garbage)
 
     @classmethod
     def create(cls, root: Path, schema: Schema) -> "DeltaStore":
@@ -108,10 +116,23 @@ class DeltaStore:
         return list(self._files.values())
 
     def append(self, number: int, unit: str, files: Sequence[DataFile], epoch: int) -> bool:
+        return self._append(number, unit_entry(unit, files, epoch))
+
+    def replace(
+        self,
+        number: int,
+        unit: str,
+        replacements: Sequence[Replacement],
+        files: Sequence[DataFile],
+        epoch: int,
+    ) -> bool:
+        """`append`, by an entry that puts files in the place of others as well."""
+        return self._append(number, replacing_entry(unit, replacements, files, epoch))
+
+    def _append(self, number: int, entry: bytes) -> bool:
         if number > self._last + 1:
             raise ValueError(f"entry {number} after {self._last} would leave a gap")
-        name = f"{LOG_FOLDER}/{entry_name(number)}"
-        if not create(self.root, name, unit_entry(unit, files, epoch)):
+        if not create(self.root, f"{LOG_FOLDER}/{entry_name(number)}", entry):
             return False
         since = number - self._checkpoint
         if since >= max(COMMITS_PER_CHECKPOINT, number // CHECKPOINT_SHARE):
@@ -129,9 +150,16 @@ class DeltaStore:
     def _take(self, entry: Entry, number: int) -> None:
         self._units |= entry.units
         self._files |= {file.name: file for file in entry.files}
+        for name in entry.removed:
+            self._files.pop(name, None)
         if entry.epoch is not None:
             self._epoch = entry.epoch
         self._last = number
+
+    def _is_garbage(self, name: str) -> bool:
+        """Whether no entry names that data file, nor ever will (see `garbage.py`)."""
+        epoch = epoch_of(name)
+        return epoch is not None and epoch < self._epoch and name not in self._files
 
     def _read_checkpoint(self, number: int) -> bool:
         try:

@@ -6,7 +6,8 @@ the log, never by what lies in the folder.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from pipeline.delta_log import PARTITION, TABLE_FOLDER
 from pipeline.delta_store import DeltaStore
 from pipeline.files import write_parquet
 from pipeline.store import DataFile
-from pipeline.working_copy import fetch, publish
-from schemas.errors import OutputError
+from pipeline.working_copy import fetch, publish, read
+from schemas.errors import OutputError, StorageError
 from schemas.manifest import TABLES
 
 TableRows = Mapping[str, list[dict[str, Any]]]
@@ -70,6 +71,10 @@ class Manifest:
         self.store.refresh()
         return self.store.units()
 
+    def forgotten(self) -> frozenset[str]:
+        """`source_id` of every input that was forgotten."""
+        return frozenset(self.table("tombstones", ["source_id"])["source_id"].to_pylist())
+
     def files(self, table: str) -> list[Path]:
         """Committed files of a table, in order of name."""
         self.store.refresh()
@@ -95,6 +100,14 @@ class Manifest:
         parts = [self._read(file, columns).cast(schema) for file in wanted]
         return pa.concat_tables(parts) if parts else schema.empty_table()
 
+    def rows_by_file(self, name: str) -> Iterator[tuple[DataFile, pa.Table]]:
+        """Every committed file of a table with its rows, as of the last refresh."""
+        schema = TABLES[name].schema()
+        files = self._files(name)
+        fetch(self.out, (file.name for file in files))
+        for file in files:
+            yield file, self._read(file, None).cast(schema)
+
     def connect(self, *, refresh: bool = True) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with a view per table over the committed files."""
         connection = duckdb.connect()
@@ -118,19 +131,30 @@ class Manifest:
         return sorted(f for f in self.store.committed_files() if f.name.startswith(prefix))
 
     def _read(self, file: DataFile, columns: list[str] | None) -> pa.Table:
-        path = self.out / file.name
-        try:
-            data = path.read_bytes()
-            # Page checksums do not cover the footer, which says where and what the columns are.
-            if hashlib.sha256(data).hexdigest() != file.sha256:
-                raise ValueError("its bytes are not those that were committed")
-            with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as parquet:
-                return parquet.read(columns=columns)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise OutputError(
-                f"{path} is committed but cannot be read ({error}); the output is damaged: "
-                "restore the file, or run the job into a new output"
-            ) from error
+        with committed_parquet(self.out, file) as parquet:
+            return parquet.read(columns=columns)
+
+
+@contextmanager
+def committed_parquet(out: Path, file: DataFile, *, keep: bool = True) -> Iterator[pq.ParquetFile]:
+    """A committed file, its checksum verified; raises `OutputError` where it is damaged.
+
+    `keep` says whether a working copy keeps it.
+    """
+    try:
+        data = read(out, file.name, keep=keep)
+        # Page checksums do not cover the footer, which says where and what the columns are.
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ValueError("its bytes are not those that were committed")
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as parquet:
+            yield parquet
+    except StorageError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OutputError(
+            f"{out / file.name} is committed but cannot be read ({error}); the output is damaged: "
+            "restore the file, or run the job into a new output"
+        ) from error
 
 
 def write_rows(out: Path, unit: str, epoch: int, rows: TableRows) -> list[DataFile]:
@@ -138,16 +162,17 @@ def write_rows(out: Path, unit: str, epoch: int, rows: TableRows) -> list[DataFi
 
     Nobody sees them until they are committed. `epoch` is `Manifest.epoch()` before the attempt.
     """
+    tables = {name: TABLES[name].to_arrow(found) for name, found in rows.items() if found}
+    return write_tables(out, unit, epoch, tables)
+
+
+def write_tables(
+    out: Path, unit: str, epoch: int, tables: Mapping[str, pa.Table]
+) -> list[DataFile]:
+    """`write_rows` of rows in Arrow tables, by name; none of them may be empty."""
     files = [
-        write_parquet(
-            TABLES[name].to_arrow(table_rows),
-            out,
-            f"{TABLE_FOLDER}/{PARTITION}={name}",
-            unit,
-            epoch,
-        )
-        for name, table_rows in rows.items()
-        if table_rows
+        write_parquet(rows, out, f"{TABLE_FOLDER}/{PARTITION}={name}", unit, epoch)
+        for name, rows in tables.items()
     ]
     publish(out, *(file.name for file in files))
     return files

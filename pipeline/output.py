@@ -66,7 +66,9 @@ class Output:
 
     def pending(self, job: Job) -> list[Source]:
         """Inputs that have not come to their end."""
-        return pending_sources(self.manifest, self.sources, self.rule, job)
+        found = pending_sources(self.manifest, self.sources, self.rule, job)
+        forgotten = self.manifest.forgotten() if found else ()
+        return [source for source in found if source.source_id not in forgotten]
 
 
 def find_output(job: Job, listing: Listing) -> Output | None:
@@ -78,9 +80,9 @@ def find_output(job: Job, listing: Listing) -> Output | None:
     if has(out, JOB_FILE):
         record = read_job(out)
         _check_same_job(job, out, record)
-        sources = read_inputs(out)
-        _check_same_inputs(out, sources, listing.sources)
-        return Output(out, Manifest(out), sources, UnitRule(**record["units"]))
+        sources, manifest = read_inputs(out), Manifest(out)
+        _check_same_inputs(manifest, sources, listing.sources)
+        return Output(out, manifest, sources, UnitRule(**record["units"]))
     if not _is_free(out):
         raise OutputError(
             f"output {shown(out)!r} is not empty and holds no audiomill job; name another folder"
@@ -288,19 +290,25 @@ def _changes(was: dict[str, Any], job: Job) -> list[str]:
     return changed or ["an engine or a model"]
 
 
-def _check_same_inputs(out: Path, was: tuple[Source, ...], now: tuple[Source, ...]) -> None:
+def _check_same_inputs(
+    manifest: Manifest, was: tuple[Source, ...], now: tuple[Source, ...]
+) -> None:
     if was == now:
         return
     before, after = {s.uri: s for s in was}, {s.uri: s for s in now}
+    # Whoever has an input forgotten mostly deletes it too.
+    forgotten = manifest.forgotten()
+    missing = before.keys() - after.keys()
     added = sorted(after.keys() - before.keys())
-    gone = sorted(before.keys() - after.keys())
+    gone = sorted(uri for uri in missing if before[uri].source_id not in forgotten)
     changed = sorted(uri for uri in before.keys() & after.keys() if before[uri] != after[uri])
     said = [
         f"{len(uris)} {what} (the first: {uris[0]})"
         for what, uris in (("new", added), ("gone", gone), ("changed", changed))
         if uris
     ]
-    raise OutputError(
-        f"the inputs are not those that output {shown(out)!r} was begun with: {', '.join(said)}; "
-        "name another output, or start over with --fresh"
-    )
+    if said:
+        raise OutputError(
+            f"the inputs are not those that output {shown(manifest.out)!r} was begun with: "
+            f"{', '.join(said)}; name another output, or start over with --fresh"
+        )

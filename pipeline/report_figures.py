@@ -17,6 +17,7 @@ class Headline:
     done: int
     rejected: int
     failed: int
+    forgotten: int
     decoded_s: float
     segments: int
     kept: int
@@ -56,14 +57,15 @@ class Loss:
 
 
 def read_headline(connection: duckdb.DuckDBPyConnection) -> Headline:
-    """Counts over all inputs; every input is done, rejected or failed."""
+    """Counts over all inputs; every input is done, rejected, failed or forgotten."""
     row = sql_row(
         connection,
         """
-        SELECT count(*) AS inputs,
+        SELECT count(*) + (SELECT count(*) FROM tombstones) AS inputs,
                count(*) FILTER (outcome = 'done') AS done,
                count(*) FILTER (outcome = 'rejected') AS rejected,
                count(*) FILTER (outcome = 'failed') AS failed,
+               (SELECT count(*) FROM tombstones) AS forgotten,
                coalesce(sum(decoded_s), 0) AS decoded_s,
                (SELECT count(*) FROM segments) AS segments,
                (SELECT count(*) FROM segments WHERE verdict = 'kept') AS kept,

@@ -44,13 +44,15 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Counts of an output: inputs = done + rejected + failed + pending, at every instant."""
+    """Counts of an output: inputs = done + rejected + failed + forgotten + pending, always."""
 
     name: str
     inputs: int
     done: int
     rejected: int
     failed: int
+    forgotten: int
+    """Of which no rows are left, by `audiomill forget`."""
     pending: int
     segments: int
     kept: int
@@ -86,7 +88,9 @@ class Status:
         """A few lines for a person."""
         lines = [
             f"{self.name}: {self.inputs} inputs = {self.done} done + {self.rejected} rejected "
-            f"+ {self.failed} failed + {self.pending} pending",
+            f"+ {self.failed} failed"
+            + (f" + {self.forgotten} forgotten" if self.forgotten else "")
+            + f" + {self.pending} pending",
             f"segments: {self.segments} = {self.kept} kept + {self.dropped} dropped "
             f"+ {self.segments_failed} failed",
             f"hours: {self.hours:.3f} decoded, {self.kept_hours:.3f} kept "
@@ -131,7 +135,8 @@ def status_of(out: Path) -> Status:
         repeated = _row(
             db.execute("SELECT count(*) - count(DISTINCT source_id) FROM recordings").fetchone()
         )[0]
-    pending = inputs - sum(outcome.values())
+        forgotten = _row(db.execute("SELECT count(*) FROM tombstones").fetchone())[0]
+    pending = inputs - sum(outcome.values()) - int(forgotten)
     if repeated or pending < 0:
         raise OutputError(
             f"{out}: {sum(outcome.values())} recordings for {inputs} inputs, {repeated} of them "
@@ -144,6 +149,7 @@ def status_of(out: Path) -> Status:
         done=outcome.get("done", 0),
         rejected=outcome.get("rejected", 0),
         failed=outcome.get("failed", 0),
+        forgotten=int(forgotten),
         pending=pending,
         segments=sum(verdict.values()),
         kept=kept,

@@ -45,7 +45,7 @@ class Verification:
     files: int
     size_bytes: int
     accounts: dict[str, int] | None
-    """inputs = done + rejected + failed + pending, and rows; None if files are damaged."""
+    """inputs = done + rejected + failed + forgotten + pending, and rows; None if damaged."""
     problems: tuple[str, ...]
     """A line each, which begins with the damaged file or the table."""
     orphans: tuple[str, ...]
@@ -68,7 +68,9 @@ class Verification:
             count = self.accounts
             lines += [
                 f"{count['inputs']} inputs = {count['done']} done + {count['rejected']} rejected "
-                f"+ {count['failed']} failed + {count['pending']} pending",
+                f"+ {count['failed']} failed"
+                + (f" + {count['forgotten']} forgotten" if count["forgotten"] else "")
+                + f" + {count['pending']} pending",
                 f"{count['segments']} segments, {count['kept']} kept, {count['tokens']} of them in "
                 f"{count['shards']} shards",
             ]

@@ -45,11 +45,21 @@ RULES = (
     _twice("tokens", "shard", "shard_row"),
     _twice("shards", "shard"),
     _twice("runs", "run_id"),
+    _twice("tombstones", "source_id"),
     _nowhere(
         *("recordings", "source_id", "inputs", "source_id, uri, size_bytes, etag"),
         "of no input that was listed",
     ),
     _nowhere("sketches", "source_id", "inputs", "source_id", "of no input that was listed"),
+    _nowhere("tombstones", "source_id", "inputs", "source_id", "of no input that was listed"),
+    *(
+        Rule(
+            table,
+            "of an input that was forgotten",
+            f"SELECT source_id FROM {table} SEMI JOIN tombstones USING (source_id)",
+        )
+        for table in ("recordings", "segments", "turns", "failures", "sketches")
+    ),
     Rule(
         "recordings",
         "with an outcome that is none",
@@ -111,7 +121,9 @@ SELECT (SELECT count(*) FROM inputs) AS inputs,
     (SELECT count(*) FROM recordings WHERE outcome = 'done') AS done,
     (SELECT count(*) FROM recordings WHERE outcome = 'rejected') AS rejected,
     (SELECT count(*) FROM recordings WHERE outcome = 'failed') AS failed,
-    (SELECT count(*) FROM inputs ANTI JOIN recordings USING (source_id)) AS pending,
+    (SELECT count(*) FROM tombstones) AS forgotten,
+    (SELECT count(*) FROM inputs ANTI JOIN recordings USING (source_id)
+        ANTI JOIN tombstones USING (source_id)) AS pending,
     (SELECT count(*) FROM segments) AS segments,
     (SELECT count(*) FROM segments WHERE verdict = 'kept') AS kept,
     (SELECT count(*) FROM tokens) AS tokens,

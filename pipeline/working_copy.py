@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -189,6 +189,26 @@ def remove(out: Path, name: str) -> None:
         raise storage_error(out / name, error) from error
 
 
+def drop_stale(out: Path, is_stale: Callable[[str], bool]) -> None:
+    """Removes data files from a working copy that its store no longer has, and what tells of them.
+
+    Copies of what was forgotten elsewhere go so, when the copy is next opened.
+    """
+    if not (out / STORE_FILE).exists():
+        return
+    held = (path for name in ("manifest", "shards") for path in (out / name).rglob("*.parquet"))
+    stale = [path for path in held if is_stale(path.relative_to(out).as_posix())]
+    if not stale:
+        return
+    try:
+        # Data files last: while one is there, the next one to open the copy tries again.
+        pages = (path for path in (out / "report").rglob("*") if not path.is_dir())
+        for path in (*pages, out / "scores.json", *stale):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(out, error) from error
+
+
 @lru_cache(maxsize=8)
 def _bucket(uri: str, process: int) -> Bucket:
     """One a process: a connection does not survive a fork."""
@@ -228,7 +248,8 @@ def forget(folder: Path) -> None:
         (folder / JOB_FILE).unlink(missing_ok=True)
         for name in ("manifest", "shards", "report"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        for path in (*folder.glob("inputs-*.parquet"), *folder.glob("catalog.duckdb*")):
+        rest = ("inputs-*.parquet", "catalog.duckdb*", "scores.json")
+        for path in (path for name in rest for path in folder.glob(name)):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(

@@ -1,7 +1,8 @@
 """Which shard files a job has committed: what table `shards` says, never what lies in the folder.
 
-The log under `manifest/` is read with `deltalake`; from a store that `deltalake` does not know
-(any that fsspec does), the log is copied first, which is small.
+The log under `manifest/` is read with `deltalake`, which leaves out files that a later entry took
+away (`audiomill forget`): versions before it can no longer be opened then. From a store that
+`deltalake` does not know (any that fsspec does), the log is copied first, which is small.
 """
 
 import contextlib

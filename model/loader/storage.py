@@ -110,8 +110,8 @@ class Storage:
 
     def _gone(self, name: str) -> OutputError:
         return OutputError(
-            f"{self.inside(name)} is committed but is not there; restore it, or run the job into "
-            "a new output"
+            f"{self.inside(name)} is committed but is not there; if 'audiomill forget' took it, "
+            "read the output's newest version, else restore it or run the job into a new output"
         )
 
     def _failed(self, name: str, error: Exception) -> StorageError:

@@ -10,6 +10,7 @@ from jobs.cli import main
 from pipeline.output import open_output
 from pipeline.run import run_job
 from schemas.job import RunSpec
+from tests.pipeline.small_output import make_output
 from tests.pipeline.toy_jobs import Silent, toy_job, write_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +144,21 @@ def test_a_folder_that_is_no_output_is_one_line(
 ) -> None:
     assert main([command, str(tmp_path)]) == 2
     assert "holds no audiomill output" in capsys.readouterr().err
+
+
+def test_forget_says_what_went_and_what_it_does_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = make_output(tmp_path)
+    uri = str(tmp_path / "in" / "a.txt")
+    assert main(["forget", str(out), uri, "x.wav"]) == 2
+    assert "'x.wav': no input of" in capsys.readouterr().err
+    assert main(["forget", str(out), uri]) == 0
+    assert f"forgotten: {uri}\n1 inputs forgotten" in capsys.readouterr().out
+    assert main(["forget", str(out), uri]) == 0
+    assert f"already forgotten: {uri}\n0 inputs forgotten" in capsys.readouterr().out
+    assert main(["status", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["forgotten"] == 1
 
 
 def test_help_and_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
