@@ -20,6 +20,8 @@ from schemas.errors import SpecError, StorageError
 
 SCHEMES = frozenset({"s3", "gs", "gcs", "memory"})
 """Of stores whose filesystem knows `mode="create"`; `memory` is one process's, for notebooks."""
+PROBE = ".probe-"
+"""How the names of probes begin; one is there for a moment only."""
 _REFUSED = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 """Answers that say for certain that nothing was written."""
 
@@ -123,7 +125,7 @@ class Bucket:
 
     def check(self) -> None:
         """Raises `StorageError` for a store that writes over what it was told to spare."""
-        name = f".probe-{secrets.token_hex(6)}"
+        name = f"{PROBE}{secrets.token_hex(6)}"
         try:
             if not self.create(name, b"first") or self.create(name, b"second"):
                 raise StorageError(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline import attempts, events, heartbeat
 from pipeline.assemble import Job, Pass
+from pipeline.bucket import PROBE
 from pipeline.delta_log import TABLE_FOLDER
 from pipeline.delta_store import SHARDS_FOLDER, is_untouched
 from pipeline.files import part_of, storage_error, write_parquet
@@ -45,7 +46,7 @@ INPUTS_PATTERN = "inputs-*.parquet"
 OURS = (
     *(JOB_FILE, LOCK_FILE, STORE_FILE, TABLE_FOLDER, SHARDS_FOLDER, "report", "catalog.duckdb"),
     *(attempts.FOLDER, events.FOLDER, heartbeat.FOLDER),
-    *("scores.json", INPUTS_PATTERN, ".*.part"),
+    *("scores.json", INPUTS_PATTERN, ".*.part", f"{PROBE}*"),
 )
 """Names of everything that a job writes under its output."""
 

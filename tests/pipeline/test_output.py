@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from pipeline.assemble import Job, NamedStage, Pass
+from pipeline.bucket import PROBE
 from pipeline.inputs import Listing, list_inputs
 from pipeline.manifest import Manifest
-from pipeline.output import clear, find_output, open_output, read_inputs, read_job, sealed
+from pipeline.output import (
+    check_clearable,
+    clear,
+    find_output,
+    open_output,
+    read_inputs,
+    read_job,
+    sealed,
+)
 from schemas.errors import OutputError
 from schemas.job import RunSpec, TokenizeSpec
 from tests.pipeline.toy_jobs import toy_job, write_words
@@ -145,3 +154,11 @@ def test_starting_over_removes_what_is_ours_and_nothing_else(begun: Path) -> Non
     assert [path.name for path in begun.iterdir()] == ["notes.txt"]
     with pytest.raises(OutputError, match="holds no audiomill job, so nothing was removed"):
         clear(begun)
+
+
+def test_a_store_that_another_beginner_tries_out_is_still_free(tmp_path: Path) -> None:
+    (tmp_path / f"{PROBE}0123456789ab").touch()
+    check_clearable(tmp_path)
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="holds no audiomill job"):
+        check_clearable(tmp_path)
