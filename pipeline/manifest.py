@@ -146,7 +146,10 @@ def committed_parquet(out: Path, file: DataFile, *, keep: bool = True) -> Iterat
         # Page checksums do not cover the footer, which says where and what the columns are.
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise ValueError("its bytes are not those that were committed")
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as parquet:
+        # Not buffered ahead: see `model/loader/shard.py`.
+        with pq.ParquetFile(
+            pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False
+        ) as parquet:
             yield parquet
     except StorageError:
         raise

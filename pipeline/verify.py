@@ -156,7 +156,9 @@ def _read(out: Path, file: DataFile, units: frozenset[str]) -> pa.Table:
         raise ValueError("its name is not that of its content")
     if folder != SHARDS_FOLDER and unit not in units:
         raise ValueError(f"is committed, but its unit {unit} is not")
-    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as parquet:
+    with pq.ParquetFile(
+        pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False
+    ) as parquet:
         table = parquet.read()
     if table.num_rows != file.num_rows:
         raise ValueError(f"has {table.num_rows} rows, {file.num_rows} were committed")

@@ -124,7 +124,7 @@ def _log_on_disk(storage: Storage) -> Iterator[Path]:
 def _rows(storage: Storage, name: str) -> pa.Table:
     data = pa.BufferReader(storage.read_whole(name))
     try:
-        with pq.ParquetFile(data, page_checksum_verification=True) as file:
+        with pq.ParquetFile(data, page_checksum_verification=True, pre_buffer=False) as file:
             return file.read(columns=_COLUMNS).cast(
                 pa.schema([SHARDS.schema().field(column) for column in _COLUMNS])
             )
