@@ -112,7 +112,8 @@ class Bucket:
         return {
             path.removeprefix(start): _stat(info)
             for path, info in sorted(found.items())
-            if path.startswith(start)
+            # Consoles make objects of no bytes that stand for folders.
+            if path.startswith(start) and not path.endswith("/") and path != start
         }
 
     def delete(self, name: str) -> None:

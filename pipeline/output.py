@@ -29,6 +29,7 @@ from pipeline.working_copy import (
     bucket_of,
     create,
     folder_of,
+    forget,
     has,
     publish,
     read,
@@ -141,6 +142,7 @@ def clear(out: Path) -> None:
     """Removes what a job wrote, and nothing else."""
     check_clearable(out)
     if bucket := bucket_of(out):
+        forget(out)  # first: a copy must not outlive what it is a copy of
         for name in (JOB_FILE, *bucket.list()):
             if _is_ours(name):
                 bucket.delete(name)

@@ -29,6 +29,8 @@ from schemas.errors import OutputError, StorageError
 STORE_FILE = ".store"
 JOB_FILE = "job.json"
 _FETCHED_AT_ONCE = 16
+_unused_copies: set[Path] = set()
+"""Folders of this process that are copies for a while, see `unused_copy`."""
 
 
 def folder_of(output: str) -> Path:
@@ -57,13 +59,23 @@ def writing_folder(output: str, out: Path) -> Path:
 
 
 def bucket_of(out: Path) -> Bucket | None:
-    """The store that an output folder is a working copy of; None if the folder is the output."""
+    """The store that an output folder is a working copy of; None if the folder is the output.
+
+    Raises `OutputError` for a folder that says so and is none: it would send our credentials, and
+    what deletes, wherever a stranger's file says.
+    """
     try:
         uri = (out / STORE_FILE).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise storage_error(out / STORE_FILE, error) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{out / STORE_FILE} cannot be read ({error}); remove it") from error
+    folder = out.resolve()
+    if folder not in _unused_copies and folder != _cache_folder(uri).resolve():
+        raise OutputError(
+            f"{out} has a file {STORE_FILE} and is no working copy that audiomill keeps on this "
+            "machine, so it was not opened; if it is a copy of one, name the output's URI instead"
+        )
     return _bucket(uri, os.getpid())
 
 
@@ -81,8 +93,13 @@ def unused_copy(out: Path) -> Iterator[Path]:
         yield out
         return
     with tempfile.TemporaryDirectory(prefix="audiomill-copy-") as folder:
-        _mark(Path(folder), bucket)
-        yield Path(folder)
+        copy = Path(folder).resolve()
+        _unused_copies.add(copy)
+        try:
+            _mark(copy, bucket)
+            yield copy
+        finally:
+            _unused_copies.discard(copy)
 
 
 def has(out: Path, name: str) -> bool:
@@ -109,7 +126,8 @@ def read(out: Path, name: str, *, keep: bool = True) -> bytes:
             raise
     data = bucket.read(name)
     if keep:
-        write_bytes(out / name, data)
+        with suppress(StorageError):  # a full disk is told by whoever needs the file
+            write_bytes(out / name, data)
     return data
 
 
@@ -237,20 +255,24 @@ def _follow(folder: Path, bucket: Bucket) -> None:
         ours = None
     if theirs == ours:
         return
-    forget(folder)
+    if ours is not None:  # without it there is nothing old: a driver may be beginning here
+        forget(folder)
     if theirs is not None:
         write_bytes(folder / JOB_FILE, theirs)
 
 
 def forget(folder: Path) -> None:
-    """Removes what a working copy holds of its output, but its locks, ledgers and logs."""
+    """Removes what a working copy holds of its output, but its locks, ledgers and logs.
+
+    The job file goes last: until then the next one to open the copy does it again.
+    """
     try:
-        (folder / JOB_FILE).unlink(missing_ok=True)
         for name in ("manifest", "shards", "report"):
             shutil.rmtree(folder / name, ignore_errors=True)
         rest = ("inputs-*.parquet", "catalog.duckdb*", "scores.json")
         for path in (path for name in rest for path in folder.glob(name)):
             path.unlink(missing_ok=True)
+        (folder / JOB_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"{folder}: an old copy cannot be removed ({error.strerror or error}); remove it"

@@ -1,13 +1,13 @@
 """An S3 server on loopback, with a bucket, for as long as a block lasts."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import s3fs
 from moto.server import ThreadedMotoServer
 
-BUCKET = "audiomill-test"
 VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
 
@@ -21,8 +21,9 @@ def s3_server() -> Iterator[str]:
         host, port = server.get_host_and_port()
         values = (f"http://{host}:{port}", "test", "test", "us-east-1")
         os.environ.update(zip(VARIABLES, values, strict=True))
-        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
-        yield f"s3://{BUCKET}"
+        bucket = f"audiomill-{secrets.token_hex(4)}"  # a server forgets nothing while Python runs
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
+        yield f"s3://{bucket}"
     finally:
         for name, value in before.items():
             if value is None:

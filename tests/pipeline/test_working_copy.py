@@ -155,6 +155,26 @@ def test_a_copy_of_what_was_cleared_elsewhere_is_not_believed(
     assert verify(here).ok
 
 
+def test_a_stranger_s_folder_leads_to_no_store(output: str, tmp_path: Path) -> None:
+    theirs = tmp_path / "gift"
+    theirs.mkdir()
+    (theirs / ".store").write_text(output)
+    before = Bucket(output).list()
+    for open_it in (bucket_of, Manifest, verify, check_clearable, clear):
+        with pytest.raises(OutputError, match="no working copy that audiomill keeps"):
+            open_it(theirs)
+    assert main(["gc", str(theirs), "--grace", "0"]) == 2
+    assert Bucket(output).list() == before
+
+
+def test_a_folder_that_a_console_made_is_no_file(store: str) -> None:
+    bucket = Bucket(f"{store}/made")
+    assert bucket.create("", b"")
+    assert bucket.create("report/", b"")
+    assert bucket.list() == {}
+    check_clearable(folder_of(bucket.uri))
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(store: str) -> None:
     bucket = Bucket(f"{store}/theirs")
     bucket.create("thesis.txt", b"all of it")
