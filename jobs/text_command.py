@@ -5,6 +5,7 @@ cut at the end of a paragraph, a line, a sentence or a word.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.loader.into_place import into_place
 from pipeline.manifest import Manifest, write_rows
 from pipeline.shards import ShardPlan, ShardRow, write_shard
 from schemas.errors import OutputError, SpecError, StorageError
@@ -62,8 +64,8 @@ def write_text_shards(
         raise SpecError(f"--max-chars {max_chars}: wanted 1 or more")
     if out.exists():
         raise OutputError(f"{out}: is there already; name a folder that is not")
-    files = _files(source)
     found = TextShards()
+    files = _files(source, found)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
@@ -75,7 +77,7 @@ def write_text_shards(
                     f"{source}: no text in {len(files)} files ({found.num_empty} empty documents, "
                     f"{len(found.failed)} failed{': ' + found.failed[0] if found.failed else ''})"
                 )
-            part.rename(out)
+            into_place(part, out)
     except StorageError:
         raise
     except OSError as error:
@@ -98,12 +100,17 @@ def pieces(text: str, max_chars: int) -> Iterator[str]:
     yield text[at:]
 
 
-def _files(source: Path) -> list[Path]:
+def _files(source: Path, found: TextShards) -> list[Path]:
     if source.is_file():
         files = [source] if source.suffix in ENDINGS else []
     else:
-        files = sorted(path for path in source.rglob("*") if path.suffix in ENDINGS)
-    if not files:
+        files = []
+        for path in sorted(path for path in source.rglob("*") if path.suffix in ENDINGS):
+            if why := _why_not(path, source):
+                found.failed.append(f"{_name(path, source)}: {why}")
+            elif not path.is_dir():
+                files.append(path)
+    if not files and not found.failed:
         raise SpecError(
             f"{source}: no documents there; wanted a file, or a folder with files, of "
             f"{', '.join(ENDINGS)}"
@@ -111,11 +118,31 @@ def _files(source: Path) -> list[Path]:
     return files
 
 
+def _why_not(path: Path, source: Path) -> str | None:
+    """Why what lies below `source` is no file to read; None for files and folders that are fine.
+
+    A link that leads elsewhere would train on what nobody named, a pipe would be waited on forever.
+    """
+    try:
+        if not path.is_file() and (path.is_symlink() or not path.is_dir()):
+            return "no regular file; wanted a document"
+        if not path.resolve().is_relative_to(source.resolve()):
+            return f"a link out of {source}; copy the document there, or name its folder"
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        return f"cannot be looked at ({error})"
+    return None
+
+
+def _name(path: Path, source: Path) -> str:
+    name = path.name if path == source else path.relative_to(source).as_posix()
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _documents(
     source: Path, files: Sequence[Path], column: str, found: TextShards
 ) -> Iterator[Document]:
     for path in files:
-        name = path.name if path == source else path.relative_to(source).as_posix()
+        name = _name(path, source)
         try:
             if path.suffix == ".txt":
                 yield name, path.read_text(encoding="utf-8")
@@ -134,7 +161,7 @@ def _of_lines(path: Path, name: str, column: str, found: TextShards) -> Iterator
                 continue
             try:
                 yield f"{name}:{number}", json.loads(line)[column]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 found.failed.append(f"{name}:{number}: no JSON object with {column!r} ({error!r})")
 
 
@@ -158,6 +185,14 @@ def _rows(documents: Iterator[Document], max_chars: int, found: TextShards) -> I
             continue
         if not isinstance(text, str):
             found.failed.append(f"{where}: {type(text).__name__} where text was wanted")
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            found.failed.append(
+                f"{where}: half a surrogate pair at character {error.start}, which is no text; "
+                "wanted whole characters"
+            )
             continue
         found.num_documents += 1
         document = digest("text", where, text)

@@ -9,6 +9,7 @@ import numpy as np
 
 from model.loader.committed import open_committed
 from model.loader.export_formats import FORMATS, ExportedRow
+from model.loader.into_place import into_place
 from model.loader.range_cache import RangeCache
 from model.loader.shard import Shard
 from schemas.errors import OutputError, SpecError, StorageError
@@ -51,7 +52,7 @@ def export_shards(uri: str, target: Path, *, format: str, file_bytes: int = FILE
             part = Path(scratch) / "part"
             part.mkdir()
             found = _export(uri, part, Path(scratch) / "cache", format, file_bytes)
-            part.rename(target)
+            into_place(part, target)
     except StorageError:
         raise
     except OSError as error:

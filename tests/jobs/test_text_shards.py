@@ -1,6 +1,7 @@
 """Written documents become a source that trains text alone, beside spoken ones or by itself."""
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -99,6 +100,45 @@ def test_a_written_row_serves_no_task_that_wants_sound(out: Path, tmp_path: Path
         for document in loader.sequence(number).documents:
             assert (document.content.ids[0] != empty).all()
     loader.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "half \\ud83d a pair"}', "half a surrogate pair at character 5"),
+        ('{"text": ' + "[" * 100_000 + "]" * 100_000 + "}", "RecursionError"),
+    ],
+)
+def test_a_hostile_line_fails_alone(line: str, said: str, tmp_path: Path) -> None:
+    source = tmp_path / "lines.jsonl"
+    source.write_text(f'{{"text": "before"}}\n{line}\n{{"text": "after"}}\n')
+    found = write_text_shards(source, tmp_path / "out")
+    assert (found.num_documents, found.num_rows) == (2, 2)
+    (failed,) = found.failed
+    assert failed.startswith("lines.jsonl:2: ")
+    assert said in failed
+
+
+def test_only_regular_files_below_the_folder_are_read(tmp_path: Path) -> None:
+    source, secret = tmp_path / "in", tmp_path / "secret.txt"
+    (source / "folder.txt").mkdir(parents=True)
+    (source / "folder.txt" / "a.txt").write_text("inside")
+    (source / "again.txt").symlink_to("folder.txt/a.txt")
+    secret.write_text("outside")
+    (source / "link.txt").symlink_to(secret)
+    (source / "loop.txt").symlink_to("loop.txt")
+    (source / "gone.txt").symlink_to("nowhere")
+    (source / "linked.txt").symlink_to(tmp_path)
+    os.mkfifo(source / "pipe.txt")
+    (source / os.fsdecode(b"latin\xe9.txt")).write_text("its name is no UTF-8")
+    found = write_text_shards(source, tmp_path / "out")
+    assert found.num_documents == 3
+    whys = dict(failed.split(": ", 1) for failed in found.failed)
+    assert whys.keys() == {"link.txt", "loop.txt", "gone.txt", "linked.txt", "pipe.txt"}
+    assert "a link out of" in whys["link.txt"]
+    assert "no regular file" in whys["pipe.txt"]
+    (shard,) = (tmp_path / "out" / "shards").glob("*.parquet")
+    assert "outside" not in pq.read_table(shard)["text"].to_pylist()
 
 
 @pytest.mark.parametrize(
