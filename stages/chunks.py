@@ -143,9 +143,11 @@ def _w64_data(file: BinaryIO, size: int) -> tuple[int, int]:
     """
     at = 40  # behind the GUID of the file, its length, and the GUID that says wave
     for _ in range(_MOST_CHUNKS):
+        if at + 24 > size:
+            break  # also a length that no seek takes
         file.seek(at)
         name, length = file.read(16), int.from_bytes(file.read(8), "little")
-        if at + 24 > size or length < 24:
+        if length < 24:
             break
         if name[:4] == b"data":
             return at + 24, 0 if length >= 1 << 63 else length - 24

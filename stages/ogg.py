@@ -19,6 +19,11 @@ _AUDIO = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 _MOST_HEADER_PAGES = 1000  # a cover picture in the comments takes some tens of them
 _MOST_GRANULES = 1 << 63  # from here on negative: -1 stands for a page on which no packet ends
 
+_MOST_SAMPLES_PER_BYTE = 8192
+"""FLAC comes closest: 65,535 samples of silence take 14 bytes with the one in the page's table, some
+4700 a byte. The least packets of two bytes hold 5760 in Opus and 4096 in Vorbis. What is longer was
+never encoded: one flipped bit of a granule may claim three million years."""
+
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
@@ -44,7 +49,8 @@ def ends_inside_ogg_page(file: BinaryIO) -> bool:
 def ogg_audio_granules(file: BinaryIO) -> tuple[int, int] | None:
     """Granules of the first and of the last page of the first audio stream, damaged ones included.
 
-    None where no such stream begins at the front, or it does not reach the end of the file.
+    A last page that claims more than a file of that size can hold is passed over for the one
+    before. None where no such stream begins at the front, or it does not reach the end of the file.
     """
     serial = first = None
     for page, packet in _pages_in_front(file):
@@ -57,9 +63,12 @@ def ogg_audio_granules(file: BinaryIO) -> tuple[int, int] | None:
         return None
     tail = _tail(file)
     at = len(tail)
+    most = first + file.seek(0, 2) * _MOST_SAMPLES_PER_BYTE
     while (at := tail.rfind(b"OggS", 0, at)) >= 0:
         last = _page_at(tail, at)
-        if last and last.serial == serial and last.granule is not None:
+        if last is None or last.serial != serial or last.granule is None:
+            continue
+        if last.granule <= most:
             return first, last.granule
     return None
 

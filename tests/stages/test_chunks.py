@@ -79,6 +79,13 @@ def test_what_is_inside_the_samples_is_no_other_file(tmp_path: Path) -> None:
         assert other_audio(path) == 0
 
 
+@pytest.mark.parametrize("length", [24, 25, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_a_w64_chunk_of_any_length_ends_the_walk(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.w64"
+    path.write_bytes(b"riff" + bytes(36) + b"junk" + bytes(12) + struct.pack("<Q", length))
+    assert promised(path) == 1.0
+
+
 def test_lengths_that_no_seek_takes_end_the_walk(tmp_path: Path) -> None:
     sizes = b"\xff" * 16 + bytes(12)
     data = wav.chunk(b"data", bytes(100), stated=wav.UNKNOWN_SIZE)

@@ -56,6 +56,19 @@ def test_pages_that_fail_their_checksum_still_tell_how_long_it_was(tmp_path: Pat
     assert "TRUNCATED" in found.damage
 
 
+@pytest.mark.parametrize("bit", [62, 52, 40])
+def test_a_flipped_bit_of_the_last_granule_claims_nothing(tmp_path: Path, bit: int) -> None:
+    path = noise(tmp_path / "a.opus", 5.0)
+    content = bytearray(path.read_bytes())
+    pages = [page for page in ogg.pages_of(bytes(content)) if page.granule]
+    at = content.rindex(b"OggS") + 6
+    content[at + bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    assert granules(path) == (pages[0].granule, pages[-2].granule)
+    found = decode_file(path, max_s=60, max_bytes=1 << 26, max_channels=2)
+    assert found.claimed_s == pytest.approx(4.5, abs=0.6)
+
+
 def test_other_streams_are_not_taken_for_the_first(tmp_path: Path) -> None:
     pages = ogg.pages_of(noise(tmp_path / "a.opus").read_bytes())
     assert granules(tmp_path / "a.opus")
