@@ -20,8 +20,8 @@ _MOST_HEADER_PAGES = 1000  # a cover picture in the comments takes some tens of 
 _MOST_GRANULES = 1 << 63  # from here on negative: -1 stands for a page on which no packet ends
 
 _MOST_SAMPLES_PER_BYTE = 8192
-"""FLAC comes closest: 65,535 samples of silence take 14 bytes with the one in the page's table, some
-4700 a byte. The least packets of two bytes hold 5760 in Opus and 4096 in Vorbis. What is longer was
+"""FLAC comes closest: 65,535 silent samples take 14 bytes with the one in the page's table: 4700
+a byte. The least packets of two bytes hold 5760 in Opus and 4096 in Vorbis. What is longer was
 never encoded: one flipped bit of a granule may claim three million years."""
 
 
