@@ -22,9 +22,11 @@ from model.loader.range_cache import RangeCache
 from model.loader.storage import Storage
 from schemas.errors import OutputError
 from schemas.ids import digest
+from schemas.secret_words import without_secrets
 from schemas.shards import SHARDS
 
 LOG = "manifest/_delta_log"
+_LAST_CHECKPOINT = "_last_checkpoint"
 _PARTITION = "table=shards/"
 _COLUMNS = ["file", "num_rows", "num_frames", "size_bytes", "sha256", "num_codebooks", "tokenizer"]
 
@@ -77,8 +79,9 @@ def open_committed(uri: str, cache: RangeCache, version: int | None = None) -> C
         storage = Storage(storage.uri.removesuffix("/shards"), cache)
     if not storage.names(LOG):
         raise OutputError(
-            f"{uri}: no manifest beside the shards, so nobody knows which of them are whole; name "
-            "the `output` folder of a job, or a copy with both `manifest/` and `shards/`"
+            f"{without_secrets(uri)}: no manifest beside the shards, so nobody knows which of "
+            "them are whole; name the `output` folder of a job, or a copy with both `manifest/` "
+            "and `shards/`"
         )
     with _log_on_disk(storage) as folder:
         try:
@@ -96,7 +99,7 @@ def open_committed(uri: str, cache: RangeCache, version: int | None = None) -> C
     table = pa.concat_tables(parts) if parts else SHARDS.schema().empty_table().select(_COLUMNS)
     if not table.num_rows:
         raise OutputError(
-            f"{storage.uri}: no shard is committed; give the job a 'tokenize' section and run it"
+            f"{storage.shown}: no shard is committed; give the job a 'tokenize' section and run it"
         )
     table = table.sort_by("sha256").combine_chunks()
     return Committed(
@@ -116,7 +119,9 @@ def _log_on_disk(storage: Storage) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="audiomill-") as folder:
         log = Path(folder) / "_delta_log"
         log.mkdir()
-        for name in storage.names(LOG):
+        # The hint may name a checkpoint that a running job wrote after the listing, which is then
+        # not among the copies; without it the newest one of the listing is found by its name.
+        for name in (name for name in storage.names(LOG) if name != _LAST_CHECKPOINT):
             (log / name).write_bytes(storage.read_whole(f"{LOG}/{name}"))
         yield Path(folder)
 
@@ -146,8 +151,8 @@ def _one_tokenizer(storage: Storage, table: pa.Table) -> str:
             ].to_pylist()
         ]
         raise OutputError(
-            f"{storage.uri}: shards of {len(found)} tokenizers ({'; '.join(of_each)}), whose codes "
-            "do not mean the same; tokenize all of them with one"
+            f"{storage.shown}: shards of {len(found)} tokenizers ({'; '.join(of_each)}), whose "
+            "codes do not mean the same; tokenize all of them with one"
         )
     return str(found[0])
 

@@ -11,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from model.loader.blocks import READ_BUFFER
 from model.loader.range_cache import RangeCache
 from schemas.errors import OutputError, StorageError
+from schemas.secret_words import without_secrets
 
 
 class Storage:
@@ -22,8 +23,8 @@ class Storage:
             self._fs, root = fsspec.core.url_to_fs(self.uri)
         except (ImportError, ValueError) as error:
             raise OutputError(
-                f"{self.uri}: no way to read it ({error}); wanted a local folder or a URL that "
-                "fsspec knows, with its package installed"
+                f"{self.shown}: no way to read it ({without_secrets(str(error))}); wanted a "
+                "local folder or a URL that fsspec knows, with its package installed"
             ) from error
         self._root = str(root).rstrip("/")
         self._cache = None if isinstance(self._fs, LocalFileSystem) else cache
@@ -33,9 +34,14 @@ class Storage:
         """Where it lies on this machine; None for an object store."""
         return Path(self._root) if self._cache is None else None
 
+    @property
+    def shown(self) -> str:
+        """How messages call the folder."""
+        return without_secrets(self.uri)
+
     def inside(self, name: str) -> str:
         """How messages call the file."""
-        return f"{self.uri}/{name}"
+        return f"{self.shown}/{name}"
 
     def read(self, name: str, start: int, stop: int, *, sha256: str) -> memoryview:
         """Bytes `start` to `stop` of a file whose digest is known, until this thread reads again.
@@ -115,7 +121,9 @@ class Storage:
         )
 
     def _failed(self, name: str, error: Exception) -> StorageError:
+        # A store's error may hold the whole request: a signed URL, or the headers with a key.
+        said = without_secrets(repr(error))
         return StorageError(
-            f"{self.inside(name)}: the store does not give it ({error!r}); check access and the "
+            f"{self.inside(name)}: the store does not give it ({said}); check access and the "
             "network, then start again"
         )

@@ -1,19 +1,25 @@
 """Object stores: the same batches from far away, within a bound, and clear words when it fails."""
 
+import os
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from model.loader import Loader
+from model.loader.committed import open_committed
 from model.loader.range_cache import RangeCache
 from model.loader.storage import Storage
 from schemas.errors import OutputError, StorageError
 from tests.model.loader.loaders import equal_content, loader, steps
+
+SECRET = "s3cr3t-4f1d"
 
 
 @pytest.fixture
@@ -88,6 +94,61 @@ class RangeHandler(SimpleHTTPRequestHandler):
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+
+class LeakyStore(MemoryFileSystem):
+    """Puts the request that failed into its error, as clients of object stores do."""
+
+    protocol = "leaky"
+    store: ClassVar[dict[str, Any]] = {}
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **more: Any) -> bytes:
+        raise OSError(
+            f"403 for https://u:{SECRET}@host/x?X-Amz-Signature={SECRET} with "
+            f"<Headers('Host': 'h', 'Authorization': 'AWS4 Signature={SECRET}')>, token={SECRET}"
+        )
+
+
+def test_no_secret_of_a_store_s_error_is_told(tmp_path: Path) -> None:
+    fsspec.register_implementation("leaky", LeakyStore, clobber=True)
+    storage = Storage(f"leaky://u:{SECRET}@bucket/out", RangeCache(tmp_path, 100))
+    with pytest.raises(StorageError, match="the store does not give it") as caught:
+        storage.read("x", 0, 1, sha256="x")
+    said = str(caught.value)
+    assert "403 for https://host/x?..." in said
+    assert "'Host': 'h'" in said
+    assert SECRET not in said
+
+
+def test_a_checkpoint_written_after_the_listing_hides_no_output(
+    output: Path, in_memory: str, cache_folder: Path
+) -> None:
+    # What a reader sees whose listing is older than the hint: the checkpoint is not there.
+    hint = b'{"version": 99, "size": 7}'
+    fsspec.filesystem("memory").pipe("/bucket/out/manifest/_delta_log/_last_checkpoint", hint)
+    here = open_committed(str(output), RangeCache(cache_folder / "ranges", 0))
+    far = open_committed(in_memory, RangeCache(cache_folder / "ranges", 0))
+    assert (far.version, far.digest) == (here.version, here.digest)
+
+
+def test_the_folder_is_looked_at_seldom_and_half_files_go(tmp_path: Path) -> None:
+    cache = RangeCache(tmp_path / "ranges", 1600)  # looked at every 100 bytes
+    cache.put(("0", 0, 10), bytes(10))
+    foreign = cache.folder / "of-another-process.range"
+    foreign.write_bytes(bytes(1595))
+    half, young = cache.folder / "x.1.part", cache.folder / "y.1.part"
+    for path in (half, young):
+        path.write_bytes(b"half")
+    for path, hours in ((foreign, 3), (half, 2)):
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    for number in range(1, 10):
+        cache.put((str(number), 0, 10), bytes(10))
+        assert foreign.exists()
+    cache.put(("10", 0, 20), bytes(20))
+    assert not foreign.exists()
+    assert not half.exists()
+    assert young.exists()
+    assert all(cache.get((str(number), 0, 10)) is not None for number in range(10))
 
 
 @pytest.fixture
