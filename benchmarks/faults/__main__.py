@@ -42,10 +42,16 @@ FAMILIES = {
     "soak": Family("soak:run", 2100, 360),
 }
 
+FAILED, NOT_RUN = 1, 3
+STATUS = (
+    f"Exit status: 0 if all families ran and found nothing; {FAILED} if anything failed; {NOT_RUN} "
+    "if nothing failed but a family cannot run on this machine (key not_run of the JSON names it)."
+)
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints what came of the families; the last line is one JSON object. 1 if anything failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults")
+    """Prints what came of the families; the last line is one JSON object. Exit status: `STATUS`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", epilog=STATUS)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--long", action="store_true", help="the full numbers (the default)")
     length.add_argument("--short", action="store_true", help="a few of each, as in CI")
@@ -65,9 +71,19 @@ def main(argv: list[str] | None = None) -> int:
             found[name] = _run(name, shared, arguments.seed, is_long=not arguments.short)
     if not arguments.json:
         for name, report in found.items():
-            print(f"{name}: {report['runs']} runs, {report['num_failures']} failures")
-    print(json.dumps(summary(found) | {"families": found, "machine": machine()}))
-    return int(any(report["num_failures"] for report in found.values()))
+            print(f"{name}: {_told(report)}")
+    not_run = [name for name, report in found.items() if "not_run" in report]
+    told = {"not_run": not_run, "families": found, "machine": machine()}
+    print(json.dumps(summary(found) | told))
+    if any(report["num_failures"] for report in found.values()):
+        return FAILED
+    return NOT_RUN if not_run else 0
+
+
+def _told(report: dict[str, Any]) -> str:
+    if "not_run" in report:
+        return f"NOT RUN: {report['not_run']}"
+    return f"{report['runs']} runs, {report['num_failures']} failures"
 
 
 def _run(name: str, shared: Shared, seed: int, *, is_long: bool) -> dict[str, Any]:
@@ -115,6 +131,7 @@ def summary(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "damaged_files": of("damage", "runs"),
         "corpus_kinds": of("corpus", "runs"),
         "corpus_unexpected": of("corpus", "unexpected"),
+        "corpus_hangs": of("corpus", "hangs"),
         "lures_open": of("lures", "open"),
         "simulation_schedules": of("simulation", "runs"),
         "simulation_violations": of("simulation", "violations"),

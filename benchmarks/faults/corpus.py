@@ -1,12 +1,18 @@
 """Every kind of bad input through the demo job: the expected end each, and no good row harmed."""
 
+from collections.abc import Iterable, Sequence
+
 from benchmarks.faults.chain import run_chain
 from benchmarks.faults.compare import Difference
 from benchmarks.faults.family import Asked, Report
+from benchmarks.malformed.check import disagreement
+from benchmarks.malformed.kind import Kind, Outcome
 from benchmarks.malformed.kinds import KINDS
 
 SHORT_FAMILIES = ("headers", "not-audio")
 SHORT_STAGES = ("decode", "normalize")
+HUNG = (Outcome(error_class="TIMEOUT"), Outcome())
+"""An input that ran into its limit of time, and one without any row at the end."""
 
 
 def run(asked: Asked) -> Report:
@@ -17,6 +23,8 @@ def run(asked: Asked) -> Report:
     found = run_chain(asked, families, () if asked.is_long else SHORT_STAGES)
     if found["error"]:
         report.failures.append(f"{found['error']}; {asked.again()}")
+        # Beyond its time the job was killed, and no input can be told from another.
+        report.figures = {"hangs": 1 if asked.is_over else None}
         return report
     report.runs = found["kinds"]
     report.difference = Difference(**found["difference"])
@@ -29,10 +37,15 @@ def run(asked: Asked) -> Report:
         )
     report.figures = {
         "unexpected": len(found["unexpected"]),
-        "hangs": 0,
+        "hangs": num_hangs(found["unexpected"], files),
         "connections": found["connections"],
         "canaries_opened": found["canaries_opened"],
         "workers_replaced": found["workers_replaced"],
         "job_s": found["seconds"],
     }
     return report
+
+
+def num_hangs(unexpected: Sequence[str], kinds: Iterable[Kind]) -> int:
+    """How many of `kinds` hung and should not; `unexpected` is what `check_rows` says of them."""
+    return sum(any(disagreement(kind, hung) in unexpected for hung in HUNG) for kind in kinds)

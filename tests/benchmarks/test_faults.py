@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 
 from benchmarks.faults.__main__ import FAMILIES, Family, main, summary
 from benchmarks.faults.compare import Difference, difference
+from benchmarks.faults.corpus import num_hangs
+from benchmarks.faults.corpus import run as run_corpus
 from benchmarks.faults.crashes import KILL, _wrong_end
 from benchmarks.faults.family import Asked, Report, Shared
 from benchmarks.faults.steps import STEPS, UNITS, problems
 from benchmarks.faults.tracing import Point, points
+from benchmarks.malformed.check import check_rows
+from benchmarks.malformed.kinds import KINDS
 from pipeline.files import write_parquet
 from pipeline.manifest import Manifest
 from schemas.manifest import TABLES
@@ -143,6 +148,7 @@ def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> 
     assert status == 0, said.err
     figures = json.loads(said.out.splitlines()[-1])
     assert "FAILED" not in said.err
+    assert figures["not_run"] == []
     assert figures["families"].keys() == set(names) < FAMILIES.keys()
     assert figures["crash_points"] > 10
     assert (figures["lost"], figures["duplicated"], figures["phantom"]) == (0, 0, 0)
@@ -160,3 +166,41 @@ def test_a_family_that_breaks_is_a_failure_and_one_that_cannot_run_is_null(
     assert "AttributeError" in figures["families"]["soak"]["failures"][0]
     assert figures["crash_points"] is None
     assert "strace is not installed" in figures["families"]["crash_points"]["not_run"]
+    assert figures["not_run"] == ["crash_points"]
+
+
+def test_what_cannot_run_here_has_not_passed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.faults.tracing.shutil.which", lambda name: None)
+    assert main(["--short", "--only", "crash_points"]) == 3
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert json.loads(last)["not_run"] == ["crash_points"]
+    assert [line for line in lines if line.startswith("crash_points: NOT RUN: strace")]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "3 if nothing failed but" in " ".join(capsys.readouterr().out.split())
+
+
+def test_inputs_that_hang_are_counted() -> None:
+    kinds = [kind for kind in KINDS if kind.family == "headers"]
+    timed_out, missing, wrong = [kind for kind in kinds if not kind.expected.unlisted][:3]
+    rows, causes = [], []
+    for kind, error_class in ((timed_out, "TIMEOUT"), (wrong, "CRASH")):
+        rows.append({"uri": f"in/{kind.shown_path}", "outcome": "failed"})
+        causes.append({"uri": f"in/{kind.shown_path}", "segment_id": None})
+        causes[-1]["error_class"] = error_class
+    three = (timed_out, missing, wrong)
+    unexpected = check_rows(rows, causes, three)
+    assert len(unexpected) == 3
+    assert num_hangs(unexpected, three) == 2
+    may = replace(timed_out, expected=timed_out.expected.or_failed("TIMEOUT"))
+    assert num_hangs(check_rows(rows, causes, (may, wrong)), (may, wrong)) == 0
+
+
+def test_a_job_beyond_its_time_is_a_hang(asked: Asked) -> None:
+    late = replace(asked, name="corpus", deadline=time.monotonic())
+    late.folder.mkdir(exist_ok=True)
+    report = run_corpus(late)
+    assert report.figures == {"hangs": 1}
+    assert "not done in the time there was" in report.failures[0]
