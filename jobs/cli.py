@@ -55,6 +55,8 @@ def run(
 ) -> None:
     """Run a job spec, or go on where it stopped.
 
+    Exit code 3: finished, but more inputs failed than run.max_failed_fraction allows.
+
     Example: audiomill run jobs/demo.yaml inputs.uri=recordings output=out/mine
     """
     from jobs.run_command import run_spec
@@ -288,7 +290,11 @@ def train_model(
         return
     from jobs.train_command import train
 
-    folder = train(spec, overrides)
+    try:
+        folder = train(spec, overrides)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
+        raise typer.Exit(130) from None
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first speaks
         print(folder)
 

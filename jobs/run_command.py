@@ -53,11 +53,20 @@ def run_spec(
                 f"stopped: {found.inputs - found.pending} of {found.inputs} inputs are committed; "
                 "run the same command to go on"
             )
+        else:
+            progress.say("stopped before anything was begun; run the same command to begin")
         return EXIT_INTERRUPTED
     score = score_output(job, out)
     page = _report(job, out, score)
-    _print_end(console, status_of(out), score, out, page, record.wall_s, record.decoded_s)
-    return exit_code(job, status_of(out))
+    status = status_of(out)
+    _print_end(console, status, score, out, page, record.wall_s, record.decoded_s)
+    code = exit_code(job, status)
+    if code == EXIT_TOO_MANY_FAILED:
+        progress.say(
+            f"exit code {code}: more failed than run.max_failed_fraction allows "
+            f"({job.spec.run.max_failed_fraction:g})"
+        )
+    return code
 
 
 def exit_code(job: Job, status: Status) -> int:
@@ -144,4 +153,7 @@ def _print_end(
     if status.shards:
         say(f"shards   {where}/shards")
     say(f"report   {page}")
+    if status.failed or status.segments_failed:
+        said = "SELECT uri, stage, error_class, message FROM failures"
+        say(f'failed   audiomill query {where} "{said}"')
     say(f'ask      audiomill query {where} "SELECT reason, count(*) FROM segments GROUP BY 1"')

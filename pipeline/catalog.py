@@ -44,6 +44,11 @@ def _write(path: Path, manifest: Manifest) -> None:
 def _fill(db: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
     for statement in manifest.view_statements():
         db.execute(statement)
+    explain_columns(db)
+
+
+def explain_columns(db: duckdb.DuckDBPyConnection) -> None:
+    """Gives every view and column its meaning as a comment."""
     for table in TABLES.values():
         db.execute(f'COMMENT ON VIEW "{table.name}" IS {_quoted(table.doc)}')
         for column in table.columns:

@@ -20,6 +20,7 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
+from pipeline.catalog import explain_columns
 from pipeline.manifest import Manifest
 from schemas.errors import OutputError, SpecError
 from schemas.manifest import TABLES
@@ -44,6 +45,7 @@ def query(out: Path, sql: str) -> pa.Table:
     paths = _committed(manifest)
     with manifest.connect() as db, tempfile.TemporaryDirectory(prefix="audiomill-query-") as spill:
         try:
+            explain_columns(db)
             _lock(db, paths, spill)
             statements = db.extract_statements(sql)
             if len(statements) != 1:

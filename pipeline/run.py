@@ -101,6 +101,7 @@ def run_job(
         record.ending = "finished"
         write_catalog(output.manifest)
         return record
+    reporter.say(f"{len(listing.sources)} inputs; starting Ray and the workers")
     engine = Engine(job, out, open_tokenizer, address)
     try:
         with engine, nullcontext() if shared else locked(out):

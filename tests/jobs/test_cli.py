@@ -134,6 +134,9 @@ def test_status_and_query_speak_json(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["query", str(tmp_path / "out"), sql, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows == [{"outcome": name, "n": 1} for name in ("done", "failed", "rejected")]
+    meanings = "SELECT comment FROM duckdb_columns() WHERE table_name = 'segments' AND NOT internal"
+    assert main(["query", str(tmp_path / "out"), meanings, "--format", "json"]) == 0
+    assert all(row["comment"] for row in json.loads(capsys.readouterr().out))
     assert main(["query", str(tmp_path / "out"), sql, "--format", "csv"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == '"outcome","n"'
 
