@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,24 @@ class Checkpoints:
         with self._disk_errors(partial):
             future.result()
         self._meet()
+        self._name(target, partial)
+
+    def finish_after_error(self) -> None:
+        """As `finish`, by a process that an error has stopped: the checkpoint of a step that passed
+        is kept, and the error under way stays the one that is told.
+
+        It does not meet the others, who may be anywhere; that all have written, the first process
+        knows from torch.
+        """
+        if self._writing is None:
+            return
+        target, future = self._writing
+        self._writing = None
+        with suppress(Exception, CheckpointException):
+            future.result()
+            self._name(target, target.with_name(f"{target.name}.partial"))
+
+    def _name(self, target: Path, partial: Path) -> None:
         if _is_first():
             shutil.rmtree(target, ignore_errors=True)
             os.rename(partial, target)

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -37,8 +38,11 @@ from model.training.sharding import average_unsharded, exchange_gradients, prepa
 from model.training.spec import TrainSpec
 from schemas.errors import TrainingError
 from tokenizer.training.claim import claim
-from tokenizer.training.journal import Journal
-from tokenizer.training.processes import anywhere, interrupts, place
+from tokenizer.training.journal import Journal, disk_errors
+from tokenizer.training.processes import STOP, anywhere, interrupts, place
+
+# Norms keep float32 weights under autocast, and torch would tell that it has no fused kernel for it.
+warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
 
 RESULT = "model"
 CURVES: Mapping[str, tuple[str, ...]] = {
@@ -106,18 +110,25 @@ class Trainer:
     def run(self, on_step: OnStep | None = None) -> Path:
         """Train to the end, from where an earlier run stopped; returns the model's folder.
 
-        An interrupt (SIGINT, SIGTERM) ends the step, saves, and raises `KeyboardInterrupt`.
+        An interrupt (SIGINT, SIGTERM; off the main thread a file `OUT/stop`) ends the step, saves,
+        and raises `KeyboardInterrupt`. After any other error the last checkpoint is still finished.
         """
         wanted = self.spec.model_dump(mode="json", exclude={"run", "output"})
-        claim(self.folder, wanted | {"batches": dict(self.source.facts)}, first=self._rank == 0)
+        with disk_errors(self.folder):
+            claim(self.folder, wanted | {"batches": dict(self.source.facts)}, first=self._rank == 0)
         step = 0
         if found := self._checkpoints.latest():
             step = found[0]
             self._checkpoints.load(found[1], self.model, self._optimizer, self._progress)
         journal = Journal(None if self._rank else self.folder, step, CURVES)
-        with interrupts() as stop, journal:
-            self._train(step, journal, stop, on_step)
-        return self._save_result()
+        with interrupts(self.folder / STOP) as stop, journal:
+            try:
+                self._train(step, journal, stop, on_step)
+            except BaseException:
+                self._checkpoints.finish_after_error()
+                raise
+        with disk_errors(self.folder / RESULT):
+            return self._save_result()
 
     def _train(
         self, done: int, journal: Journal, stop: threading.Event, on_step: OnStep | None

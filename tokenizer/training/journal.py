@@ -1,7 +1,9 @@
 """What a training run leaves to look at: scalars, curves, sounds."""
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +11,8 @@ from typing import Any, Self
 import matplotlib
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
+
+from schemas.errors import StorageError
 
 matplotlib.use("agg")
 
@@ -24,8 +28,40 @@ TOKENIZER_CURVES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_excepthook = threading.excepthook
+
+
+def _leave_to_us(failed: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread keeps what the disk said for the next call; the page of traceback that
+    it prints as well would hide our one line."""
+    of_tensorboard = type(failed.thread).__module__.startswith("tensorboard.")
+    if not (of_tensorboard and isinstance(failed.exc_value, OSError)):
+        _excepthook(failed)
+
+
+threading.excepthook = _leave_to_us
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """What the disk refuses under `path` is a `StorageError` that says what to do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written ({error.strerror or error}); the checkpoints beside it "
+            "stay. Make room and run the same command again"
+        ) from error
+
+
 class Journal:
-    """`OUT/log.jsonl` (a line per logged step), `OUT/tensorboard/`, `OUT/curves.png`."""
+    """`OUT/log.jsonl` (a line per logged step), `OUT/tensorboard/`, `OUT/curves.png`.
+
+    Raises `StorageError` where one of them cannot be written, but never in the place of an error
+    that is under way.
+    """
 
     def __init__(
         self,
@@ -43,8 +79,12 @@ class Journal:
         if folder is not None:
             path = folder / LOG
             self._lines = [line for line in _read(path) if line["step"] < first_step]
-            path.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+            partial = path.with_suffix(".partial")
+            with disk_errors(path):
+                partial.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
+                partial.replace(path)
+            with disk_errors(folder / "tensorboard"):
+                self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def __enter__(self) -> Self:
         return self
@@ -56,10 +96,11 @@ class Journal:
         line: dict[str, Any] = {"step": step, "stage": stage}
         line |= {name: round(float(figure), 6) for name, figure in figures.items()}
         self._lines.append(line)
-        with (self._folder / LOG).open("a") as file:
+        with disk_errors(self._folder / LOG), (self._folder / LOG).open("a") as file:
             file.write(json.dumps(line) + "\n")
-        for name, figure in figures.items():
-            self._board.add_scalar(name, float(figure), step)
+        with disk_errors(self._folder / "tensorboard"):
+            for name, figure in figures.items():
+                self._board.add_scalar(name, float(figure), step)
 
     def draw(self) -> None:
         """The curves so far, as one picture."""
@@ -77,7 +118,11 @@ class Journal:
                     axes.plot(*zip(*points, strict=True), label=name)
             if axes.lines:
                 axes.legend(fontsize="x-small")
-        figure.savefig(self._folder / "curves.png", dpi=80)
+        path = self._folder / "curves.png"
+        partial = path.with_suffix(".partial")
+        with disk_errors(path):
+            figure.savefig(partial, dpi=80, format="png")
+            partial.replace(path)
 
     def __exit__(
         self,
@@ -86,8 +131,10 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         if self._folder is not None:
-            self._board.close()
-            self.draw()
+            with suppress(StorageError) if error is not None else nullcontext():
+                with disk_errors(self._folder / "tensorboard"):
+                    self._board.close()
+                self.draw()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -4,10 +4,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
 from torch import Tensor, distributed
+
+STOP = "stop"
+"""File in a run's output folder that asks the run to stop, where no signal can."""
 
 
 def place() -> tuple[int, int]:
@@ -38,11 +42,14 @@ def anywhere(here: bool) -> bool:
 
 
 @contextmanager
-def interrupts() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a step is never cut in half."""
+def interrupts(file: Path | None = None) -> Iterator[threading.Event]:
+    """Set by SIGINT and SIGTERM, so that a step is never cut in half.
+
+    Only a process's main thread gets signals; in any other it is set while there is a `file`.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield stop if file is None else _File(file)
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -54,3 +61,12 @@ def interrupts() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _File(threading.Event):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def is_set(self) -> bool:
+        return self._path.exists()
