@@ -11,6 +11,11 @@ demo: $(SETUP)
 	$(BIN)/audiomill run jobs/demo.yaml
 	rm -rf out/demo-train
 	$(BIN)/audiomill train jobs/pretrain-tiny.yaml steps=20 output=out/demo-train
+	@$(BIN)/python -c 'import json; \
+		losses = [json.loads(line)["loss"] for line in open("out/demo-train/log.jsonl")]; \
+		first, last = sum(losses[:2]) / 2, sum(losses[-2:]) / 2; \
+		len(losses) == 20 and last < 0.8 * first or exit( \
+			f"the loss did not fall in {len(losses)} steps: {first:.3f} in the first 2, {last:.3f} in the last 2")'
 
 test: lint types tests
 
