@@ -41,7 +41,7 @@ from tokenizer.training.claim import claim
 from tokenizer.training.journal import Journal, disk_errors
 from tokenizer.training.processes import STOP, anywhere, interrupts, place
 
-# Norms keep float32 weights under autocast, and torch would tell that it has no fused kernel for it.
+# Norms keep float32 weights under autocast; torch would tell that it has no fused kernel for that.
 warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
 
 RESULT = "model"
