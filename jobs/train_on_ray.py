@@ -4,7 +4,8 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -22,6 +23,10 @@ from pipeline.quiet import QUIET_ENVIRONMENT
 from pipeline.ray_cluster import start_ray
 from schemas.errors import AudiomillError, PlanError
 from tokenizer.training.journal import LOG
+from tokenizer.training.processes import STOP, interrupts
+
+_TAIL_BYTES = 65_536
+"""Of a log that grows for weeks; a line has some hundred bytes."""
 
 
 def train_on_ray(
@@ -31,7 +36,8 @@ def train_on_ray(
 
     The spec and all that it names must be reachable under the same paths on every node. What stops
     a worker stops the run, and what it said is raised here; the same command goes on from the last
-    checkpoint.
+    checkpoint. An interrupt lets the workers end their step and save, then raises
+    `KeyboardInterrupt`; a second one does not wait for them.
     """
     spec = load_spec(path, overrides, TrainSpec)
     on_gpu = spec.run.device == "cuda"
@@ -39,19 +45,21 @@ def train_on_ray(
 
     def one_worker() -> None:
         os.chdir(folder)  # Ray starts workers elsewhere; a spec's paths are relative to here
-        train(absolute, overrides)
+        with suppress(KeyboardInterrupt):  # saved; who asked for it knows
+            train(absolute, overrides)
 
     os.environ.update(QUIET_ENVIRONMENT)
     logging.getLogger("ray").setLevel(logging.ERROR)
     _reach_ray(address, workers, on_gpu)
     try:
         with _progress_of(Path(spec.output) / LOG, spec.steps):
-            TorchTrainer(
+            trainer = TorchTrainer(
                 one_worker,
                 torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if on_gpu else "gloo"),
                 scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpu),
                 run_config=RunConfig(storage_path=str(Path(spec.output).absolute() / "ray")),
-            ).fit()
+            )
+            _fit(trainer, Path(spec.output) / STOP)
     except TrainingFailedError as error:
         for failure in getattr(error, "worker_failures", {}).values():
             if said := _ours(failure):
@@ -60,6 +68,36 @@ def train_on_ray(
     finally:
         ray.shutdown()
     return Path(spec.output) / "model"
+
+
+def _fit(trainer: TorchTrainer, stop: Path) -> None:
+    """Ray Train would end its workers at once on Ctrl-C, and on the main thread alone; here they
+    are asked by the file `stop` to save first."""
+    ended: Future[None] = Future()
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # noqa: BLE001  (raised again by whoever waits)
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    stop.unlink(missing_ok=True)  # of a driver that was killed
+    with interrupts() as asked:
+        Thread(target=fit, daemon=True).start()
+        while not ended.done() and not asked.is_set():
+            wait([ended], timeout=0.2)
+    if not asked.is_set():
+        ended.result()
+        return
+    stop.parent.mkdir(parents=True, exist_ok=True)
+    stop.touch()
+    try:
+        ended.result()
+    finally:
+        stop.unlink(missing_ok=True)
+    raise KeyboardInterrupt
 
 
 def _ours(failure: BaseException | None) -> AudiomillError | None:
@@ -92,8 +130,9 @@ def _progress_of(log: Path, total: int) -> Iterator[None]:
 
 def _tell(progress: Progress, task: TaskID, log: Path) -> None:
     try:
-        lines = log.read_text(encoding="utf-8").splitlines()
-        last = json.loads(lines[-1])
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            last = json.loads(file.read().splitlines()[-1])
     except (OSError, IndexError, ValueError):
         return  # nothing yet, or a line that is just being written
     progress.update(task, completed=last["step"] + 1, loss=f"loss {last['loss']:.3f}")

@@ -1,7 +1,9 @@
 """One process, `torchrun` and Ray Train run the same function to the same losses."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,28 @@ def test_what_stops_a_worker_of_ray_train_is_said_in_one_line(out: Path, tmp_pat
     ended = run(*asked, *arguments(out, tmp_path / "run", "data.context_groups=1000000"))
     assert ended.returncode == 2
     assert "data.context_groups is 1000000" in ended.stderr.splitlines()[-1]
+
+
+def test_an_interrupt_of_ray_train_saves_and_the_run_goes_on(out: Path, tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    asked = arguments(out, target, "steps=2000", "run.checkpoint_every=2000")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", "train", "--ray-workers", "1", *asked],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not _has_steps(target / "log.jsonl"):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    (checkpoint,) = (target / "checkpoints").iterdir()
+    assert checkpoint.name == f"step-{len(losses_of(target)):010d}"
+    assert not (target / "stop").exists()
+
+
+def _has_steps(log: Path) -> bool:
+    return log.exists() and log.stat().st_size > 0
