@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.remote_inputs import is_local, open_store
-from pipeline.secret_words import without_secrets
 from pipeline.store import UnknownOutcomeError
 from schemas.errors import SpecError, StorageError
+from schemas.secret_words import without_secrets
 
 SCHEMES = frozenset({"s3", "gs", "gcs", "memory"})
 """Of stores whose filesystem knows `mode="create"`; `memory` is one process's, for notebooks."""

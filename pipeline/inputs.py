@@ -18,9 +18,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.guarded_http import refusal_in
 from pipeline.remote_inputs import download, is_local, open_store, remote_source, words
-from pipeline.secret_words import secret_in_uri
 from schemas.errors import AudiomillError, ItemError, SpecError, StorageError
 from schemas.job import InputsSpec
+from schemas.secret_words import secret_in_uri
 from schemas.source import Source
 
 LEADS_OUT = "a link out of inputs.uri"

@@ -10,8 +10,8 @@ from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.guarded_http import MAX_FETCH_S, guarded_http, refusal_in
-from pipeline.secret_words import without_secrets
 from schemas.errors import ItemError, SpecError
+from schemas.secret_words import without_secrets
 from schemas.source import Source
 
 ALLOWED_SCHEMES = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https", "memory"})

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.secret_words import refuse_secrets, without_secrets
+from pipeline.spec_secrets import refuse_secrets
 from schemas.errors import SpecError
 from schemas.job import SPEC_VERSION, JobSpec
+from schemas.secret_words import without_secrets
 from schemas.strict_yaml import MAX_BYTES, parse_mapping, parse_yaml, shortened
 
 

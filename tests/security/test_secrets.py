@@ -9,11 +9,11 @@ from jobs.cli import main
 from jobs.tokenizer_train import load_train_spec
 from pipeline.inputs import list_inputs
 from pipeline.manifest import Manifest
-from pipeline.secret_words import sounds_secret, without_secrets
 from pipeline.spec_file import load_job
 from schemas.errors import SpecError
 from schemas.job import InputsSpec
 from schemas.manifest import TABLES
+from schemas.secret_words import sounds_secret, without_secrets
 from tests.security.conftest import SECRETS, Watched
 
 SECRET = "s3cr3t-4f1d"

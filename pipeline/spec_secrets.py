@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.errors import SpecError
-from schemas.secret_words import secret_in_uri, sounds_secret, without_secrets
-
-__all__ = ["refuse_secrets", "secret_in_uri", "sounds_secret", "without_secrets"]
+from schemas.secret_words import secret_in_uri, sounds_secret
 
 _HOW = "put it into an environment variable and name that, or use the store's own credentials file"
 
