@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,16 @@ from safetensors.torch import load_file
 from jobs.cli import main
 from jobs.train_command import open_loader, open_model
 from jobs.training_run import load_spec
+from model.training.shard_steps import ShardSteps
 from model.training.spec import TrainSpec
+from model.training.trainer import Trainer
+from schemas.errors import OutputError
 from tests.jobs.made_output import make_output
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "jobs" / "pretrain-tiny.yaml"
+_MOUNTS = ("-m",) if os.geteuid() == 0 else ("-Urm",)
+"""What gives a process mounts of its own; root needs no user namespace for it."""
 
 
 def arguments(out: Path, target: Path, *more: str) -> list[str]:
@@ -101,6 +107,62 @@ def test_a_truncated_shard_is_named_and_the_last_checkpoint_stays(
     assert main(["train", *again]) == 2
     assert shard.name in capsys.readouterr().err
     assert list((target / "checkpoints").glob("step-*"))
+
+
+def test_a_shard_that_breaks_during_a_run_costs_no_step_that_passed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint that is still being written then is finished; the shard back, it goes on."""
+    out, target = make_output(tmp_path / "out"), tmp_path / "run"
+    changes = ("run.checkpoint_every=1", "run.steps_ahead=0", "data.window_groups=1")
+    asked = arguments(out, target, *changes)
+    kept = {shard: shard.read_bytes() for shard in (out / "shards").glob("*.parquet")}
+    spec = load_spec(SPEC, asked[1:], TrainSpec)
+    model, text = open_model(spec.model, spec.seed)
+    loader = open_loader(spec, model, text)
+    model.audio_tokenizer = loader.tokenizer
+    passed = []
+
+    def spoil(done: int, total: int, figures: Mapping[str, float]) -> None:
+        passed.append(done)
+        if done == 2:
+            for shard in kept:
+                os.truncate(shard, 100)  # the rows are at its start
+
+    with pytest.raises(OutputError, match=r"shard-\d+.*parquet"):
+        Trainer(spec, model, ShardSteps(loader, ahead=0), text).run(spoil)
+    assert 2 <= len(passed) < 16
+    newest = max((target / "checkpoints").iterdir())
+    assert newest.name == f"step-{len(passed):010d}"
+    losses = losses_of(target)
+    assert len(losses) == len(passed)
+    for shard, content in kept.items():
+        shard.write_bytes(content)
+    assert main(["train", *arguments(out, target, *changes[1:])]) == 0
+    assert len(losses_of(target)) == 16
+    assert losses_of(target)[: len(losses)] == losses
+
+
+@pytest.mark.parametrize("kilobytes", [36, 3000])
+def test_a_disk_that_is_really_full_is_one_line(out: Path, tmp_path: Path, kilobytes: int) -> None:
+    """Full for the scalars, full for the first checkpoint: whatever writes next has no room."""
+    if subprocess.run(["unshare", *_MOUNTS, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [sys.executable, "-m", "jobs.cli", "train", *arguments(out, disk / "run")]
+    script = f'mount -t tmpfs -o size={kilobytes}k none "$0" && exec "$@"'
+    ended = subprocess.run(
+        ["unshare", *_MOUNTS, "sh", "-c", script, str(disk), *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert "No space left on device" in line
+    assert "Make room" in line
 
 
 def test_another_spec_is_refused_by_name(
