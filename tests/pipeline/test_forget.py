@@ -29,7 +29,7 @@ from pipeline.verify import verify
 from pipeline.working_copy import folder_of
 from schemas.errors import OutputError, SpecError
 from tests.pipeline.forgettable import Personal, hearing_job, make_forgettable, source_named
-from tests.pipeline.s3_server import BUCKET, s3_server
+from tests.pipeline.s3_server import s3_server
 from tests.pipeline.toy_jobs import Silent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,7 +328,7 @@ def bucket(out: Path) -> Iterator[str]:
         files = s3fs.S3FileSystem(skip_instance_cache=True)
         for path in (path for path in out.rglob("*") if path.is_file()):
             if path.name not in (".lock", "catalog.duckdb"):
-                files.put_file(str(path), f"{BUCKET}/out/{path.relative_to(out).as_posix()}")
+                files.put_file(str(path), f"{uri}/out/{path.relative_to(out).as_posix()}")
         yield f"{uri}/out"
 
 
@@ -350,7 +350,7 @@ def test_on_a_store_it_goes_from_every_machine(
     assert personal.found_in(here) == {}
     assert ends(here) == [2, 2, 1, 2, 0]
     store = s3fs.S3FileSystem(skip_instance_cache=True)
-    store.get(f"{BUCKET}/out/", str(tmp_path / "store") + "/", recursive=True)
+    store.get(f"{bucket}/", str(tmp_path / "store") + "/", recursive=True)
     assert (tmp_path / "store" / "job.json").exists()
     assert personal.found_in(tmp_path / "store") == {}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
