@@ -56,7 +56,7 @@ def test_what_stops_a_worker_of_ray_train_is_said_in_one_line(out: Path, tmp_pat
     assert "data.context_groups is 1000000" in ended.stderr.splitlines()[-1]
 
 
-def test_an_interrupt_of_ray_train_saves_and_the_run_goes_on(out: Path, tmp_path: Path) -> None:
+def test_an_interrupt_of_ray_train_saves_first(out: Path, tmp_path: Path) -> None:
     target = tmp_path / "run"
     asked = arguments(out, target, "steps=2000", "run.checkpoint_every=2000")
     process = subprocess.Popen(
