@@ -21,7 +21,7 @@ def write_catalog(manifest: Manifest) -> Path:
     path = manifest.out / CATALOG_FILE
     try:
         again_if_gone(lambda: _write(path, manifest))
-    except duckdb.IOException as error:
+    except (duckdb.IOException, duckdb.TransactionException) as error:
         raise StorageError(
             f"{path} cannot be written ({' '.join(str(error).split())}); make room if the disk is "
             "full, ask 'audiomill status --verify' if a table is damaged, and run the command again"

@@ -7,7 +7,7 @@ message of an exception (it may quote either). The words to an id are in the tab
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def logged(out: Path, run_id: str, **fields: Field) -> Iterator[None]:
         event("run_ended", ending=ending)
         _LOGGER.setLevel(before)
         _LOGGER.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what is left to write: see `_File`
+            handler.close()
 
 
 def unit_committed(result: UnitResult) -> None:
