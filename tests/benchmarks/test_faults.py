@@ -141,7 +141,7 @@ def test_a_family_that_was_not_run_is_null_and_never_zero() -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("crash_points", "simulation")
+    names = ("worker_kills", "crash_points", "disk_errors", "damage", "simulation")
     arguments = [word for name in names for word in ("--only", name)]
     status = main(["--short", "--json", *arguments])
     said = capsys.readouterr()
@@ -151,6 +151,7 @@ def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> 
     assert figures["not_run"] == []
     assert figures["families"].keys() == set(names) < FAMILIES.keys()
     assert figures["crash_points"] > 10
+    assert min(figures[key] for key in ("worker_kills", "disk_faults", "damaged_files")) > 3
     assert (figures["lost"], figures["duplicated"], figures["phantom"]) == (0, 0, 0)
     assert figures["simulation_violations"] == 0
     assert figures["driver_kills"] is None
