@@ -167,9 +167,15 @@ def publish(out: Path, *names: str, keep: bool = True) -> None:
     if bucket is None:
         return
     for name in names:
-        bucket.put(name, out / name)
+        try:
+            bucket.put(name, out / name)
+        except StorageError:
+            # Another run on this machine may have put it there and taken away what is here: a
+            # name says what the content is.
+            if (out / name).exists() or bucket.stat(name) is None:
+                raise
         if not keep:
-            (out / name).unlink()
+            (out / name).unlink(missing_ok=True)
 
 
 def listing(out: Path, folder: str = "") -> list[str]:

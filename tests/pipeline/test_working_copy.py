@@ -23,8 +23,8 @@ from pipeline.leftovers import collect_leftovers
 from pipeline.manifest import Manifest
 from pipeline.output import check_clearable, clear
 from pipeline.verify import verify
-from pipeline.working_copy import bucket_of, folder_of, read
-from schemas.errors import OutputError
+from pipeline.working_copy import bucket_of, folder_of, publish, read
+from schemas.errors import OutputError, StorageError
 from tests.pipeline.s3_server import s3_server
 
 NUM_INPUTS = 15
@@ -173,6 +173,17 @@ def test_a_folder_that_a_console_made_is_no_file(store: str) -> None:
     assert bucket.create("report/", b"")
     assert bucket.list() == {}
     check_clearable(folder_of(bucket.uri))
+
+
+def test_what_another_run_here_has_put_on_the_store_needs_no_copy(store: str) -> None:
+    out = folder_of(f"{store}/twice")
+    (out / "shards").mkdir()
+    (out / "shards" / "a").write_bytes(b"the same")
+    publish(out, "shards/a", keep=False)
+    publish(out, "shards/a", keep=False)
+    assert Bucket(f"{store}/twice").read("shards/a") == b"the same"
+    with pytest.raises(StorageError):
+        publish(out, "shards/b")
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(store: str) -> None:
