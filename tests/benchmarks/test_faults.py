@@ -1,7 +1,6 @@
 """The benchmark of faults sees what is wrong, and finds nothing in its shortest form."""
 
 import json
-import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,10 +13,8 @@ from benchmarks.faults.__main__ import FAMILIES, Family, main, summary
 from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.corpus import num_hangs
 from benchmarks.faults.corpus import run as run_corpus
-from benchmarks.faults.crashes import KILL, _wrong_end
 from benchmarks.faults.family import Asked, Report, Shared
 from benchmarks.faults.steps import STEPS, UNITS, problems
-from benchmarks.faults.tracing import Point, points
 from benchmarks.malformed.check import check_rows
 from benchmarks.malformed.kinds import KINDS
 from pipeline.files import write_parquet
@@ -93,29 +90,6 @@ def test_what_is_half_there_is_seen(tmp_path: Path) -> None:
     assert problems(step, out, done=True)[0] == ["it is no output any more"]
 
 
-def test_points_of_a_trace_are_the_calls_that_write(tmp_path: Path) -> None:
-    log = tmp_path / "trace"
-    log.write_text(
-        '7 openat(AT_FDCWD, "a", O_RDONLY) = 3\n'
-        '7 openat(AT_FDCWD, "b", O_WRONLY|O_CREAT, 0644) = 4\n'
-        '8 write(4, "x", 1 <unfinished ...>\n'
-        '7 write(4, "y", 1) = 1\n'
-        "8 <... write resumed>) = 1\n"
-        '7 write(4, "z", 1) = 1\n'
-        "7 +++ exited with 0 +++\n"
-    )
-    assert points(log) == [Point("openat", 2), Point("write", 1), Point("write", 2)]
-    assert Point("write", 2).inject(KILL) == "write:signal=SIGKILL:when=2"
-
-
-def test_an_end_that_is_not_the_fault_s_is_seen() -> None:
-    assert not [*_wrong_end("", -9, KILL)]
-    assert [*_wrong_end("done", 0, KILL)]
-    assert not [*_wrong_end("StorageError: full", 0, "error=EIO")]
-    assert not [*_wrong_end("done", 0, "error=EIO")]
-    assert [*_wrong_end("OSError: full", 0, "error=EIO")]
-
-
 def test_a_report_says_how_sure_it_is_and_what_it_did_not_do(asked: Asked) -> None:
     sure = Report(runs=300, wanted=300).to_json(asked, 1.0)
     assert (sure["num_failures"], sure["failures_below"]) == (0, 0.01)
@@ -139,7 +113,6 @@ def test_a_family_that_was_not_run_is_null_and_never_zero() -> None:
     assert wanted <= summary({}).keys()
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_shortest_form_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     names = ("worker_kills", "crash_points", "disk_errors", "damage", "simulation")
     arguments = [word for name in names for word in ("--only", name)]
