@@ -15,6 +15,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayE
 from pipeline.events import event
 from pipeline.fit import Kind, Pool
 from pipeline.heartbeat import HeartbeatFile, last_words, path_of, read_heartbeat
+from pipeline.lost_starts import LostStarts
 from pipeline.quiet import QUIET_ENVIRONMENT
 from pipeline.watchdog import Watchdog, is_timeout, signal_said
 from pipeline.worker import WRITING, Worker
@@ -22,8 +23,6 @@ from schemas.errors import PlanError
 from schemas.job import RunSpec
 
 START_TIMEOUT_S = 180.0
-LOST_STARTS = 10
-"""Starts in a row that may fail without an error of ours: a node that goes takes them with it."""
 GROWTH = 2.0
 """A worker that has this much more memory than after its first unit has grown."""
 Handle = Any
@@ -121,7 +120,8 @@ class Crew:
         self._on_end = on_end
         self._idle: dict[Kind, list[Seat]] = {pool.kind: [] for pool in pools}
         self._seats: list[Seat] = []
-        self._failed_starts = 0
+        self._raised_starts = 0
+        self._lost_starts = LostStarts()
         self._num_started = 0
         self._all_were_up = False
         self.starting: dict[Any, Seat] = {}
@@ -132,7 +132,7 @@ class Crew:
         for pool in self._pools.values():
             for _ in range(pool.size):
                 self._start(pool)
-        while self.starting:
+        while self.starting or self._lost_starts.waits():
             up, _ = ray.wait([*self.starting], timeout=0.5)
             for reference in up:
                 self.has_started(reference)
@@ -145,7 +145,8 @@ class Crew:
             seat = self._idle[kind].pop()
             reason = self._reason_to_recycle(seat)
             # One at a time, so that the others of its pool go on.
-            if not reason or any(s.pool.kind == kind for s in self.starting.values()):
+            starts = any(s.pool.kind == kind for s in self.starting.values())
+            if not reason or starts or self._lost_starts.waits(kind):
                 return seat
             self._on_end("recycled")
             event("worker_recycled", worker=seat.name, reason=reason, memory_mb=seat.memory_mb)
@@ -177,25 +178,36 @@ class Crew:
         return ending
 
     def has_started(self, reference: Any) -> None:
-        """Its actor is up, or failed to be: then another one is tried, a few times."""
+        """Its actor is up, or failed to be: then another one is tried, a few times.
+
+        A start that raised is tried again at once, one that something ended after a wait.
+        """
         seat = self.starting.pop(reference)
         try:
             seat.node = ray.get(reference)
         except RayError as error:
-            self._failed_starts += 1
             self._end(seat)
-            raised = isinstance(error, RayActorError) and error.actor_init_failed
-            if self._failed_starts >= (self._run.max_attempts if raised else LOST_STARTS):
+            if not isinstance(error, RayActorError) or not error.actor_init_failed:
+                wait_s = self._lost_starts.lost(seat.pool, seat.since, _first_line(error))
+                event("worker_start_lost", worker=seat.name, wait_s=wait_s)
+                return
+            self._raised_starts += 1
+            if self._raised_starts >= self._run.max_attempts:
                 raise PlanError(
                     f"a {seat.pool.kind} worker cannot be started: {_last_line(error)}"
                 ) from error
             self._start(seat.pool)
             return
-        self._failed_starts = 0
+        self._raised_starts = 0
+        self._lost_starts.has_come_up()
         self._idle[seat.pool.kind].append(seat)
 
     def check_starts(self) -> None:
-        """Raises `PlanError` where a pool waits for its only actors longer than they may take."""
+        """Starts what is due; `PlanError` where a pool waits too long for its only actors."""
+        for pool in self._lost_starts.due():
+            self._start(pool)
+        if self._lost_starts.waits() and len(self._seats) == sum(map(len, self._idle.values())):
+            time.sleep(0.1)  # there is nothing else that its caller could wait for
         for kind in self._pools:
             of_kind = [seat for seat in self._seats if seat.pool.kind == kind]
             waiting = [seat for seat in self.starting.values() if seat.pool.kind == kind]
@@ -284,6 +296,4 @@ def _first_line(error: RayError) -> str:
 
 def _last_line(error: RayError) -> str:
     """The exception at the end of the traceback that Ray sends along."""
-    if isinstance(error, RayActorError) and not error.actor_init_failed:
-        return _first_line(error)
     return next((line for line in reversed(str(error).splitlines()) if line.strip()), "no cause")
