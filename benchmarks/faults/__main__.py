@@ -30,6 +30,7 @@ class Family:
 FAMILIES = {
     "worker_kills": Family("workers:run", 900, 180),
     "driver_kills": Family("drivers:run", 1200, 180),
+    "store_kills": Family("stores:run", 900, 180),
     "races": Family("races:run", 900, 180),
     "crash_points": Family("crashes:run_crashes", 900, 180),
     "disk_errors": Family("crashes:run_errors", 1500, 180),
@@ -124,6 +125,7 @@ def summary(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "phantom": total("phantom"),
         "worker_kills": of("worker_kills", "runs"),
         "driver_kills": of("driver_kills", "runs"),
+        "store_kills": of("store_kills", "runs"),
         "redone_a_kill": of("driver_kills", "redone_a_kill"),
         "races": of("races", "runs"),
         "crash_points": of("crash_points", "runs"),

@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.chain FOLDER JSON
 
-makes the corpus of `benchmarks.malformed` (or the families that JSON names) and some recordings of
-the demo corpus beside it, runs the demo job's stages over the good ones alone, then over all of
+makes kinds of `benchmarks.malformed` (those that JSON names) and some recordings of the demo corpus
+beside them, runs the demo job's stages over the good ones alone, then over all of
 them, and prints one JSON object. Meanwhile a listener waits on the loopback for whoever connects,
 and the folder of lures is watched for whoever opens what they are after.
 """
@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,28 +36,36 @@ from pipeline.manifest import Manifest
 from pipeline.ray_cluster import start_ray
 from pipeline.run import run_job
 from pipeline.spec_file import read_yaml
+from schemas.ids import digest
 from schemas.job import AUDIO_PATTERNS, JobSpec
 from schemas.source import Source
 from tests.pipeline.toy_jobs import Silent
 from tests.stages.test_decode_lures import opened_files
 
 GOOD = ("conversation.mp3", "mandarin.m4a", "panel.opus", "telephone.wav")
+LURE_FAMILIES = ("lures", "filesystem")
+LURE_STAGES = ("decode", "normalize")
+"""What files lead astray where they are opened: no later stage sees one."""
 MAX_HOURS = 0.1  # so that a bomb of a day costs the work of six minutes
 ITEM_TIMEOUT_S = 300.0
 COMPARED = ("recordings", "segments", "turns", "failures")
 
 
-def run_chain(asked: Asked, families: Sequence[str], stages: Sequence[str]) -> dict[str, Any]:
+def run_chain(asked: Asked, kinds: Iterable[Kind], stages: Sequence[str]) -> dict[str, Any]:
     """What came of it; `error` says why nothing did, among it that it hung.
 
-    `families` and `stages`: those of the corpus and of the demo job; all of them where empty.
+    `stages`: of the demo job; all of them where empty. What was asked before is told again.
     """
-    wanted = json.dumps({"families": list(families), "stages": list(stages)})
-    log = asked.folder / "chain.log"
+    wanted = json.dumps({"kinds": [kind.name for kind in kinds], "stages": list(stages)})
+    folder = asked.shared.folder / f"chain-{digest(wanted)}"
+    known, log = folder / "found.json", folder / "chain.log"
+    if known.exists():
+        return dict(json.loads(known.read_text()))
+    folder.mkdir(exist_ok=True)
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.faults.chain", str(asked.folder), wanted],
+            [sys.executable, "-m", "benchmarks.faults.chain", str(folder), wanted],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -72,8 +80,8 @@ def run_chain(asked: Asked, families: Sequence[str], stages: Sequence[str]) -> d
             return {"error": "it was not done in the time there was"}
     if process.returncode:
         return {"error": f"the job ended with {process.returncode}: {log.read_text()[-2000:]}"}
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return found
+    known.write_text(said.splitlines()[-1])
+    return dict(json.loads(known.read_text()))
 
 
 @dataclass
@@ -112,8 +120,8 @@ def _job(inputs: Path, out: Path, stages: Sequence[str]) -> Job:
     return assemble(JobSpec(**raw))
 
 
-def _through(folder: Path, families: Sequence[str], stages: Sequence[str]) -> dict[str, Any]:
-    kinds = [kind for kind in KINDS if not families or kind.family in families]
+def _through(folder: Path, names: Sequence[str], stages: Sequence[str]) -> dict[str, Any]:
+    kinds = [kind for kind in KINDS if kind.name in names]
     files = [kind for kind in kinds if kind.uri is None]
     start_ray(num_cpus=2, num_gpus=0)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -128,11 +136,11 @@ def _through(folder: Path, families: Sequence[str], stages: Sequence[str]) -> di
         started = time.monotonic()
         (corpus / "lures").mkdir(exist_ok=True)
         with ExitStack() as stack:
-            names = stack.enter_context(opened_files(corpus / "lures"))
+            opened = stack.enter_context(opened_files(corpus / "lures"))
             meddler = _Meddler(folder=corpus, kinds=files, stack=stack)
             job = _job(corpus, folder / "out", stages)
             run_job(job, meddler, open_tokenizer=open_tokenizer)
-            opened = _all(names)
+            found = _all(opened)
         seconds = time.monotonic() - started
         connections = sum(1 for _ in _accepted(server))
     alone, out = _rows(folder / "alone", None), _rows(folder / "out", None)
@@ -144,7 +152,7 @@ def _through(folder: Path, families: Sequence[str], stages: Sequence[str]) -> di
         "unexpected": check_rows(out["recordings"], out["failures"], files),
         "difference": difference(alone, _rows(folder / "out", sources)).to_json(),
         "connections": connections,
-        "canaries_opened": sorted(opened & set(CANARIES)),
+        "canaries_opened": sorted(found & set(CANARIES)),
         "workers_replaced": sum(run["workers_replaced"] for run in runs),
         "lures": sum(kind.family == "lures" for kind in files),
         "seconds": round(seconds, 1),
@@ -182,4 +190,4 @@ def _accepted(server: socket.socket) -> Iterator[None]:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[2])
-    print(json.dumps(_through(Path(sys.argv[1]), asked["families"], asked["stages"])))
+    print(json.dumps(_through(Path(sys.argv[1]), asked["kinds"], asked["stages"])))

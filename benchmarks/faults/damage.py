@@ -9,9 +9,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.faults.drivers import undisturbed
+from benchmarks.faults.drivers import SHORT_INPUTS, undisturbed
 from benchmarks.faults.family import Asked, Report
-from benchmarks.toy_job import content, write_inputs
+from benchmarks.toy_job import content
 from pipeline.delta_log import TABLE_FOLDER
 from pipeline.manifest import Manifest
 from pipeline.output import JOB_FILE
@@ -21,7 +21,7 @@ from schemas.errors import AudiomillError
 LONG_RUNS, SHORT_RUNS = 390, 13
 TURNS = ("manifest", "shards") * 5 + ("log", "inputs", "job.js")
 """Kinds of files, in turns: of 13 damaged files ten are tables and shards."""
-LONG_INPUTS, SHORT_INPUTS = 20, 7
+LONG_INPUTS = 20
 TORN_SHARE = 0.3
 
 
@@ -29,9 +29,7 @@ def run(asked: Asked) -> Report:
     """Damages, asks, mends."""
     report = Report(wanted=LONG_RUNS if asked.is_long else SHORT_RUNS)
     num_inputs = LONG_INPUTS if asked.is_long else SHORT_INPUTS
-    inputs = write_inputs(asked.folder / "in", num_inputs)
-    out = asked.folder / "out"
-    undisturbed(asked, inputs, out, asked.folder / "drivers.log")
+    _, out = undisturbed(asked, num_inputs)
     if not verify(out).ok:
         raise RuntimeError(f"an undamaged output is not proved: {verify(out).problems}")
     targets = _targets(out)

@@ -50,7 +50,7 @@ class Driver:
         return cls(process)
 
     def ask(
-        self, inputs: Path, out: Path, *, workers: int, work_s: float, shared: bool = False
+        self, inputs: Path, out: Path | str, *, workers: int, work_s: float, shared: bool = False
     ) -> None:
         """Has it run the job; before it is up too."""
         asked = {
@@ -130,7 +130,7 @@ def main(address: str) -> None:
         asked = json.loads(line)
         job = counted_job(
             Path(asked["inputs"]),
-            Path(asked["out"]),
+            asked["out"],
             workers=asked["workers"],
             work_s=asked["work_s"],
         )

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +10,46 @@ from benchmarks.faults.compare import Difference, Rows, difference
 from benchmarks.faults.driver import Driver
 from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.toy import times_decoded
-from benchmarks.toy_job import content, write_inputs
+from benchmarks.toy_job import ToyCluster, content, write_inputs
+from pipeline.working_copy import folder_of
 
 LONG_KILLS, SHORT_KILLS = 60, 2
-LONG_INPUTS, SHORT_INPUTS = 60, 8
+LONG_INPUTS = 60
 WORKERS = 2
 WORK_S = 0.05
 MOST_COMMITS = 8
 """A driver is killed before it has committed more than so many units, or while it starts."""
+SHORT_INPUTS = 12
+"""Of all families that ask for an undisturbed run, so that a short form makes one."""
 START_S = 4.0
 STARTING = 0.2
 """Share of kills while the driver or its workers start."""
 
 
 def run(asked: Asked) -> Report:
-    """Kills, then compares; redone work is counted in decoded inputs."""
-    kills_wanted = LONG_KILLS if asked.is_long else SHORT_KILLS
+    """On outputs of this disk."""
+    kills = LONG_KILLS if asked.is_long else SHORT_KILLS
+    folder = asked.folder
+    return kill_drivers(asked, kills, asked.shared.cluster, lambda number: f"{folder}/out-{number}")
+
+
+def kill_drivers(
+    asked: Asked, kills: int, cluster: ToyCluster, output: Callable[[int], str]
+) -> Report:
+    """Kills, then compares; redone work is counted in decoded inputs.
+
+    `output` names the output of each job: a path, or a URI of an object store.
+    """
     num_inputs = LONG_INPUTS if asked.is_long else SHORT_INPUTS
-    inputs = write_inputs(asked.folder / "in", num_inputs)
-    log = asked.folder / "drivers.log"
-    alone = asked.folder / "alone"
-    undisturbed(asked, inputs, alone, log)
-    wanted, decoded_once = content(alone), times_decoded(alone)
-    report = Report(wanted=kills_wanted, difference=Difference())
+    inputs, alone = undisturbed(asked, num_inputs)
+    wanted, decoded_once = content(alone), times_decoded(inputs, alone)
+    report = Report(wanted=kills, difference=Difference())
     redone, jobs = 0, 0
-    while report.runs < kills_wanted and not asked.is_over:
-        out = asked.folder / f"out-{jobs}"
+    while report.runs < kills and not asked.is_over:
+        out = output(jobs)
         before = report.runs
-        _until_done(asked, report, inputs, out, log)
-        redone += times_decoded(out) - decoded_once
+        _until_done(asked, report, cluster, inputs, out)
+        redone += times_decoded(inputs, out) - decoded_once
         _compare(asked, report, wanted, out, f"job {jobs} after {report.runs - before} kills")
         jobs += 1
         asked.say(f"{report.runs} kills, {jobs} jobs done, {redone} inputs decoded again")
@@ -54,20 +65,30 @@ def run(asked: Asked) -> Report:
     return report
 
 
-def undisturbed(asked: Asked, inputs: Path, out: Path, log: Path) -> None:
-    """The job run to its end by a driver that nobody disturbs."""
-    driver = Driver.start(asked.shared.cluster, log)
+def undisturbed(asked: Asked, num_inputs: int) -> tuple[Path, Path]:
+    """Inputs, and the output of a job over them that nobody disturbed: one for all families.
+
+    Who changes the output leaves it as it was.
+    """
+    folder = asked.shared.folder / f"undisturbed-{num_inputs}"
+    inputs, out, is_done = folder / "in", folder / "out", folder / "done"
+    if is_done.exists():
+        return inputs, out
+    write_inputs(inputs, num_inputs)
+    driver = Driver.start(asked.shared.cluster, folder / "drivers.log")
     driver.ask(inputs, out, workers=WORKERS, work_s=0.0)
     end = driver.wait_for("end")
     driver.end()
     if end["error"]:
         raise RuntimeError(f"the undisturbed run failed: {end['says']}")
+    is_done.touch()
+    return inputs, out
 
 
-def _until_done(asked: Asked, report: Report, inputs: Path, out: Path, log: Path) -> None:
+def _until_done(asked: Asked, report: Report, cluster: ToyCluster, inputs: Path, out: str) -> None:
     """Drivers on one output, one after the other, all killed but the last."""
     while True:
-        driver = Driver.start(asked.shared.cluster, log)
+        driver = Driver.start(cluster, asked.folder / "drivers.log")
         driver.ask(inputs, out, workers=WORKERS, work_s=WORK_S)
         may_kill = report.runs < report.wanted and not asked.is_over
         rng = asked.rng(report.runs)
@@ -97,10 +118,8 @@ def _listen(driver: Driver, commits: int) -> dict[str, Any] | None:
     return {"error": "driver", "says": f"ended with {driver.process.wait()} by itself"}
 
 
-def _compare(
-    asked: Asked, report: Report, wanted: Mapping[str, Rows], out: Path, what: str
-) -> None:
-    found = difference(wanted, content(out))
+def _compare(asked: Asked, report: Report, wanted: Mapping[str, Rows], out: str, what: str) -> None:
+    found = difference(wanted, content(folder_of(out)))
     if report.difference is not None:
         report.difference += found
     if found:

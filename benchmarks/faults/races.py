@@ -2,13 +2,13 @@
 
 from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.driver import Driver
-from benchmarks.faults.drivers import undisturbed
+from benchmarks.faults.drivers import SHORT_INPUTS, undisturbed
 from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.toy import times_decoded
-from benchmarks.toy_job import content, write_inputs
+from benchmarks.toy_job import content
 
-LONG_RACES, SHORT_RACES = 30, 2
-LONG_INPUTS, SHORT_INPUTS = 14, 7
+LONG_RACES, SHORT_RACES = 30, 1
+LONG_INPUTS = 14
 NUM_DRIVERS = (2, 5)
 """In turns."""
 LONGEST_WORK_S = 0.15
@@ -18,17 +18,17 @@ def run(asked: Asked) -> Report:
     """Drivers that stay for all races, so that a race costs its workers' start and its work."""
     report = Report(wanted=LONG_RACES if asked.is_long else SHORT_RACES, difference=Difference())
     num_inputs = LONG_INPUTS if asked.is_long else SHORT_INPUTS
-    inputs = write_inputs(asked.folder / "in", num_inputs)
-    log, alone = asked.folder / "drivers.log", asked.folder / "alone"
-    undisturbed(asked, inputs, alone, log)
-    wanted, decoded_once = content(alone), times_decoded(alone)
-    drivers = [Driver.start(asked.shared.cluster, log) for _ in range(max(NUM_DRIVERS))]
+    inputs, alone = undisturbed(asked, num_inputs)
+    log = asked.folder / "drivers.log"
+    wanted, decoded_once = content(alone), times_decoded(inputs, alone)
+    nums_drivers = NUM_DRIVERS[: report.wanted]
+    drivers = [Driver.start(asked.shared.cluster, log) for _ in range(max(nums_drivers))]
     for driver in drivers:
         driver.wait_for("up")
     contended, decoded = 0, 0
     while report.runs < report.wanted and not asked.is_over:
         out = asked.folder / f"out-{report.runs}"
-        racing = drivers[: NUM_DRIVERS[report.runs % len(NUM_DRIVERS)]]
+        racing = drivers[: nums_drivers[report.runs % len(nums_drivers)]]
         # The time that work takes decides which of their steps meet.
         work_s = asked.rng(report.runs).uniform(0, LONGEST_WORK_S)
         for driver in racing:
@@ -43,14 +43,14 @@ def run(asked: Asked) -> Report:
         report.difference = (report.difference or Difference()) + found
         if found:
             report.failures.append(f"race {report.runs} of {len(racing)}: {found}; {asked.again()}")
-        decoded += times_decoded(out)
-        contended += times_decoded(out) > decoded_once
+        decoded += times_decoded(inputs, out)
+        contended += times_decoded(inputs, out) > decoded_once
         report.runs += 1
         asked.say(f"{report.runs} races, work was done twice in {contended} of them")
     for driver in drivers:
         driver.end()
     report.figures = {
-        "drivers": list(NUM_DRIVERS),
+        "drivers": list(nums_drivers),
         "races_with_work_done_twice": contended,
         "decoded_over_undisturbed": (
             round(decoded / (report.runs * decoded_once), 2) if report.runs else None

@@ -1,6 +1,6 @@
 """The demo job's chain in a loop, with its workers kept: what grows, and what is left behind?
 
-    python -m benchmarks.faults.soak FOLDER SECONDS
+    python -m benchmarks.faults.soak FOLDER SECONDS [STAGE ...]
 
 runs the loop: the demo corpus' recordings through the engine as unit after unit, each committed.
 The family looks at its processes from outside, by role: driver, workers, decoders, Ray's servers.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,11 @@ from pipeline.worker import Unit, UnitResult
 from schemas.ids import digest
 from schemas.job import JobSpec
 
-LONG_S, SHORT_S = 1800.0, 60.0
+LONG_S, SHORT_S = 1800.0, 15.0
 START_S = 300.0
-SAMPLES = 180
+SHORT_STAGES = ("decode", "normalize", "vad")
+"""Whose models load in seconds; the long form has all."""
+SAMPLES, SHORT_SAMPLES = 180, 30
 WARM_UP = 1 / 3
 MOST_GROWTH = 0.05
 """Of memory, over the time that counts: what the noise of other inputs in flight makes."""
@@ -57,10 +59,12 @@ def run(asked: Asked) -> Report:
     seen: dict[int, float] = {}
     samples: list[dict[str, dict[str, float]]] = []
     log = asked.folder / "soak.log"
+    stages = () if asked.is_long else SHORT_STAGES
+    arguments = [str(asked.folder), str(seconds), *stages]
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.faults.soak", str(asked.folder), str(seconds)],
+            [sys.executable, "-m", "benchmarks.faults.soak", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -70,7 +74,7 @@ def run(asked: Asked) -> Report:
         if process.stdout is None:
             raise RuntimeError("a process without a pipe")
         process.stdout.readline()  # it is up
-        every_s = seconds / SAMPLES
+        every_s = seconds / (SAMPLES if asked.is_long else SHORT_SAMPLES)
         while process.poll() is None and not asked.is_over:
             samples.append(_sample(process.pid, seen))
             time.sleep(every_s)
@@ -153,8 +157,8 @@ def _is_there(pid: int, started: float) -> bool:
     return alive
 
 
-def _loop(folder: Path, seconds: float) -> None:
-    job = _job(folder / "out")
+def _loop(folder: Path, seconds: float, stages: Sequence[str]) -> None:
+    job = _job(folder / "out", stages)
     sources = list_inputs(job.spec.inputs).sources
     labels = tuple(named.label for named in job.stages)
     manifest = Manifest.create(folder / "out")
@@ -185,14 +189,14 @@ def _loop(folder: Path, seconds: float) -> None:
     print(json.dumps({**figures, "workers_ended": ended}), flush=True)
 
 
-def _job(out: Path) -> Job:
+def _job(out: Path, stages: Sequence[str]) -> Job:
     raw = read_yaml(ROOT / "jobs/demo.yaml")
-    for name in ("fingerprint", "duplicates"):
-        del raw["stages"][name]
+    names = [name for name in raw["stages"] if name not in ("fingerprint", "duplicates")]
+    raw["stages"] = {name: raw["stages"][name] for name in names if not stages or name in stages}
     raw |= {"references": None, "tokenize": None, "output": str(out), "name": "soak"}
     raw["inputs"] = {"uri": str(ROOT / "jobs/demo/corpus")}
     return assemble(JobSpec(**raw))
 
 
 if __name__ == "__main__":
-    _loop(Path(sys.argv[1]), float(sys.argv[2]))
+    _loop(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])

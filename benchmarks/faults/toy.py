@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from pipeline.assemble import Job, NamedStage, Pass
+from pipeline.remote_inputs import is_local
 from schemas.job import RunSpec
 from schemas.verdict import Verdict
 from stages.base import Recording
@@ -40,11 +41,11 @@ class CountedDecode(ToyDecode):
         return super().process(recording)
 
 
-def counted_job(inputs: Path, out: Path, *, workers: int, work_s: float) -> Job:
+def counted_job(inputs: Path, out: Path | str, *, workers: int, work_s: float) -> Job:
     """The job over `inputs`; what is done for it is counted by `times_decoded`."""
     run = RunSpec(workers=workers, max_attempts=MAX_ATTEMPTS, inputs_per_unit=1)
     job = toy_shard_job(inputs, out, run)
-    spec = CountedDecode.Spec(work_s=work_s, log=str(_log(out)))
+    spec = CountedDecode.Spec(work_s=work_s, log=str(_log(inputs, out)))
     decode = NamedStage("decode", CountedDecode(spec))
 
     def counted(stages: tuple[NamedStage, ...]) -> tuple[NamedStage, ...]:
@@ -54,10 +55,13 @@ def counted_job(inputs: Path, out: Path, *, workers: int, work_s: float) -> Job:
     return Job(spec=job.spec, stages=counted(job.stages), passes=passes)
 
 
-def times_decoded(out: Path) -> int:
+def times_decoded(inputs: Path, out: Path | str) -> int:
     """How often any input was decoded for that output, by whatever run."""
-    return len(_log(out).read_text().splitlines()) if _log(out).exists() else 0
+    log = _log(inputs, out)
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def _log(out: Path) -> Path:
-    return out.with_name(f"{out.name}.decoded")
+def _log(inputs: Path, out: Path | str) -> Path:
+    """Beside the output, or beside the inputs if it is on an object store."""
+    place, _, name = str(out).rpartition("/")
+    return (Path(place) if is_local(str(out)) else inputs.parent) / f"{name}.decoded"

@@ -6,18 +6,18 @@ import psutil
 
 from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.driver import Driver
-from benchmarks.faults.drivers import undisturbed
+from benchmarks.faults.drivers import SHORT_INPUTS, undisturbed
 from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.toy import times_decoded
-from benchmarks.toy_job import content, write_inputs
+from benchmarks.toy_job import content
 from pipeline.manifest import Manifest
 
 LONG_KILLS, SHORT_KILLS = 100, 4
-LONG_INPUTS, SHORT_INPUTS = 120, 16
+LONG_INPUTS = 120
 WORKERS = 4
 WORK_S = 0.1
 LONGEST_PAUSE_S = 2.0
-"""Long enough for a worker to start now and then: a job gives up when ten starts in a row fail."""
+"""Long enough for a worker to start now and then: of starts alone nothing is learned."""
 ACTOR = "ray::Actor"
 """How Ray titles the processes of `pipeline.crew.Actor`, also while they start."""
 
@@ -26,10 +26,9 @@ def run(asked: Asked) -> Report:
     """Kills workers under jobs that never end early, until there were enough; then compares."""
     report = Report(wanted=LONG_KILLS if asked.is_long else SHORT_KILLS, difference=Difference())
     num_inputs = LONG_INPUTS if asked.is_long else SHORT_INPUTS
-    inputs = write_inputs(asked.folder / "in", num_inputs)
-    log, alone = asked.folder / "drivers.log", asked.folder / "alone"
-    undisturbed(asked, inputs, alone, log)
-    wanted, decoded_once = content(alone), times_decoded(alone)
+    inputs, alone = undisturbed(asked, num_inputs)
+    log = asked.folder / "drivers.log"
+    wanted, decoded_once = content(alone), times_decoded(inputs, alone)
     redone, replaced, jobs = 0, 0, 0
     driver = Driver.start(asked.shared.cluster, log)
     driver.wait_for("up")
@@ -40,7 +39,7 @@ def run(asked: Asked) -> Report:
         if end["error"]:
             report.failures.append(f"job {jobs}: {end['error']}: {end['says']}; {asked.again()}")
             break
-        redone += times_decoded(out) - decoded_once
+        redone += times_decoded(inputs, out) - decoded_once
         runs = Manifest(out).table("runs", ["workers_replaced"]).to_pylist()
         replaced += sum(row["workers_replaced"] for row in runs)
         found = difference(wanted, content(out))
