@@ -27,6 +27,8 @@ class LearningSpec:
     keep_replacements: bool = True
     """Replace an entry's running averages as well. The published code does not, so its averaging
     undoes every replacement in the same step; switch this off to reproduce it."""
+    dims: tuple[int, ...] = ()
+    """Directions that the first codebooks are confined to, one number each; none: not confined."""
     start_from_sums: bool = True
     """After k-means the running sums are sums of rows. The published code leaves means there,
     beside whole counts, so its first step shrinks an entry of n rows n-fold; off does so too."""

@@ -12,6 +12,7 @@ from torch.nn import functional
 from schemas.errors import TokenizerError
 from tokenizer.codebook import Codebook
 from tokenizer.codebook_learning import LearningSpec, initialise, update
+from tokenizer.subspace import Subspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +25,8 @@ class Learning:
     """`[N, K]`."""
     commitment_loss: Tensor
     """Mean over the codebooks of the squared distance to the chosen entries."""
+    confined: tuple[Tensor, ...] = ()
+    """What each confined codebook sees of the input, `[N, D]`; gradients reach the input."""
 
 
 class _Level(nn.Module):
@@ -70,15 +73,23 @@ class ResidualQuantizer(nn.Module):
         random: torch.Generator | None = None,
         *,
         num_steps: int = 1,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         """Set every codebook to the k-means of what the ones before leave of these rows.
+
+        The rows are those of clips of `lengths` rows, one after the other; None: of one clip.
 
         The rows are those of `num_steps` steps: the running counts and sums become those of one,
         or an entry that nobody chooses any more would pass for used until its count has worn off.
         """
         rest_ND = x_ND.float()
-        for codebook in self.codebooks:
-            initialise(codebook, rest_ND, spec, random)
+        for level, codebook in enumerate(self.codebooks):
+            seen_ND = rest_ND
+            if level < len(spec.dims):
+                clips = lengths or [len(rest_ND)]
+                subspace = Subspace.inside_clips(rest_ND, clips, spec.dims[level])
+                seen_ND = subspace.project(rest_ND)
+            initialise(codebook, seen_ND, spec, random)
             codebook.cluster_size /= num_steps
             codebook.embed_avg /= num_steps
             rest_ND = rest_ND - codebook.lookup(codebook.nearest(rest_ND))
@@ -93,20 +104,28 @@ class ResidualQuantizer(nn.Module):
     ) -> "Learning":
         """Quantise a training batch and, in training mode, move the codebooks afterwards.
 
-        Codebooks that were never set are initialised from the batch first, in either mode.
+        Codebooks that were never set are initialised from the batch first, in either mode;
+        confined ones have to be set before.
         Gradients pass straight through to `x_ND`; of the commitment losses only the first
-        codebook's reaches it, because a level's leftover no longer depends on its input.
+        codebook's reaches it, because a level's leftover no longer depends on its input. Where
+        codebooks are confined, all reach it, or nothing would hold what the first does not see.
         """
         rest_ND, total_ND = x_ND.float(), torch.zeros_like(x_ND, dtype=torch.float32)
-        codes, losses = [], []
-        for codebook in self.codebooks[:num_codebooks]:
+        codes, losses, confined = [], [], []
+        for level, codebook in enumerate(self.codebooks[:num_codebooks]):
             if not bool(codebook.inited):
+                if spec.dims:
+                    raise TokenizerError("confined codebooks start with initialise(), not here")
                 initialise(codebook, rest_ND.detach(), spec, random)
             codes_N = codebook.nearest(rest_ND.detach())
             chosen_ND = codebook.lookup(codes_N)
+            seen_ND = x_ND.float() - total_ND.detach() if spec.dims else rest_ND
+            if level < len(spec.dims):
+                seen_ND = Subspace.of_entries(codebook, spec.dims[level]).project(seen_ND)
+                confined.append(seen_ND)
             if self.training:
-                update(codebook, rest_ND.detach(), codes_N, spec, random)
-            losses.append(functional.mse_loss(rest_ND, chosen_ND))
+                update(codebook, seen_ND.detach(), codes_N, spec, random)
+            losses.append(functional.mse_loss(seen_ND, chosen_ND))
             straight_ND = rest_ND + (chosen_ND - rest_ND).detach()
             rest_ND = rest_ND - straight_ND
             total_ND = total_ND + straight_ND
@@ -115,6 +134,7 @@ class ResidualQuantizer(nn.Module):
             vectors=total_ND.to(x_ND.dtype),
             codes=torch.stack(codes, dim=-1),
             commitment_loss=torch.stack(losses).mean(),
+            confined=tuple(confined),
         )
 
     def decode(self, codes_NK: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class CodebookSpec(SpecModel):
     decay: float = Field(default=0.99, gt=0, lt=1)
     frames_per_entry: float = Field(default=20.0, ge=2)
     """k-means starts on this many frames for each entry of the largest codebook."""
+    dims: tuple[int, ...] = Field(default=(), strict=False)
+    """Not in the report: how many directions the first codebooks are confined to."""
 
 
 class TextSpec(SpecModel):
@@ -79,6 +81,8 @@ class StageOneWeights(SpecModel):
     reconstruction: float = Field(default=1.0, ge=0)
     commitment: float = Field(default=1.0, ge=0)
     audio_to_text: float = Field(default=10.0, ge=0)
+    clip_information: float = Field(default=0.0, ge=0)
+    """Not in the report: of `clip_information` over what the confined codebooks see."""
 
 
 class StageTwoWeights(SpecModel):
@@ -164,6 +168,21 @@ class TrainSpec(SpecModel):
     stage1: StageOneSpec
     stage2: StageTwoSpec
     run: TrainRunSpec = TrainRunSpec()
+
+    @model_validator(mode="after")
+    def _confined_codebooks(self) -> "TrainSpec":
+        one, books = self.stage1, self.model.get("num_quantizers")
+        dims, width = one.codebooks.dims, self.model.get("d_model")
+        if isinstance(books, int) and len(dims) > books:
+            raise ValueError(f"stage1.codebooks.dims has {len(dims)} for {books} codebooks")
+        if isinstance(width, int) and not all(1 <= number <= width for number in dims):
+            raise ValueError(f"stage1.codebooks.dims is {dims}, wanted 1 to d_model {width} each")
+        if one.weights.clip_information and not dims:
+            raise ValueError(
+                "stage1.weights.clip_information is of confined codebooks; set "
+                "stage1.codebooks.dims, e.g. [3, 3], or leave it at 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _clip_lengths(self) -> "TrainSpec":

@@ -19,6 +19,7 @@ from tokenizer.training.adversarial import (
     generator_loss,
 )
 from tokenizer.training.batches import Batch
+from tokenizer.training.clip_information import clip_information
 from tokenizer.training.discriminators import (
     Judgement,
     MultiPeriodDiscriminator,
@@ -77,7 +78,9 @@ class StageOne:
         self._text = TextHead(model.spec.width, spec.text).to(device_of(model))
         self._mel, self._distance = LogMel(model.spec), distance
         self._learning = LearningSpec(
-            decay=spec.codebooks.decay, dead_code_threshold=model.spec.dead_code_threshold
+            decay=spec.codebooks.decay,
+            dead_code_threshold=model.spec.dead_code_threshold,
+            dims=spec.codebooks.dims,
         )
         trained = nn.ModuleDict({"tokenizer": model, "text": self._text})
         self.optimizations = {"all": Optimization(trained, spec.optimizer, spec.steps)}
@@ -85,13 +88,19 @@ class StageOne:
     @torch.no_grad()
     def initialise_codebooks(self, batches: Sequence[Batch]) -> None:
         """k-means on what the encoder makes of real clips."""
-        rows = []
+        rows: list[Tensor] = []
+        lengths: list[int] = []
         for batch in batches:
             with self._precision():
                 features = self.model.encoder([self._mel(part) for part in batch.waveforms])
             rows.append(features.rows.float())
+            lengths += features.pack.lengths
         self.model.encoder.quantizer.initialise(
-            torch.cat(rows), self._learning, self._random(-1), num_steps=len(batches)
+            torch.cat(rows),
+            self._learning,
+            self._random(-1),
+            num_steps=len(batches),
+            lengths=lengths,
         )
 
     def step(self, batch: Batch, step: int) -> StepResult:
@@ -121,13 +130,16 @@ class StageOne:
             + weights.commitment * learned.commitment_loss
             + weights.audio_to_text * text_loss
         )
-        gradients = self.optimizations["all"].step(total, step)
         losses = {
-            "total": total,
             "reconstruction": reconstruction,
             "commitment": learned.commitment_loss,
             "audio_to_text": text_loss,
         }
+        for book, rows in enumerate(learned.confined):
+            losses[f"clip_information/{book}"] = clip_information(rows, features.pack.lengths)
+            total = total + weights.clip_information * losses[f"clip_information/{book}"]
+        losses["total"] = total
+        gradients = self.optimizations["all"].step(total, step)
         return StepResult(losses=detached(losses), gradients=gradients, codes=learned.codes)
 
     def _random(self, step: int) -> torch.Generator:

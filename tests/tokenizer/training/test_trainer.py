@@ -70,6 +70,42 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights_to_the_bit(
     assert steps == sorted(set(steps))
 
 
+CONFINED = {"stage1.codebooks.dims": [3, 2], "stage1.weights": {"clip_information": 0.5}}
+
+
+def test_a_run_with_confined_codebooks_goes_on_to_the_bit(
+    make_spec: MakeSpec, store: ClipStore, tmp_path: Path
+) -> None:
+    whole = weights_of(run(make_spec(CONFINED), store))
+    first = lines_of(tmp_path / "run")[0]
+    assert {"loss/clip_information/0", "loss/clip_information/1"} <= first.keys()
+    spec = make_spec({**CONFINED, "output": str(tmp_path / "stopped")})
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, store, stop_at=2)
+    resumed = weights_of(run(spec, store))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    for book, rank in enumerate((3, 2)):
+        entries = whole[f"encoder.quantizer.vq.layers.{book}._codebook.embed"]
+        moved = entries - entries.mean(dim=0)
+        assert int(torch.linalg.matrix_rank(moved, rtol=1e-4)) == rank
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage1.codebooks.dims": [3] * 9}, "dims has 9 for"),
+        ({"stage1.codebooks.dims": [0]}, r"dims is \(0,\), wanted 1 to d_model"),
+        ({"stage1.codebooks.dims": [1000]}, r"dims is \(1000,\), wanted 1 to d_model"),
+        ({"stage1.weights": {"clip_information": 0.5}}, r"set stage1\.codebooks\.dims, e\.g\."),
+    ],
+)
+def test_what_cannot_be_confined_is_refused(
+    make_spec: MakeSpec, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_spec(changes)
+
+
 def test_stage_two_leaves_encoder_and_codebooks_alone(
     make_spec: MakeSpec, store: ClipStore, tmp_path: Path
 ) -> None:

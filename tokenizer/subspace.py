@@ -1,0 +1,54 @@
+"""The few directions that a codebook is confined to while it is trained.
+
+A codebook over all directions has entries for each voice and channel that it was trained on, and a
+stranger uses but a part of them. Looked up in a few directions (Yu et al. 2022, "Vector-quantized
+image modeling with improved VQGAN", call it factorized codes), those in which frames of one clip
+differ most, nearly all entries serve any voice; what tells voices apart is left to the codebooks
+after it. Encoding and decoding know nothing of this: the entries just differ in few directions.
+"""
+
+# Shapes: N rows, D width, R directions.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tokenizer.codebook import Codebook
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subspace:
+    """A point and R orthonormal directions through it."""
+
+    centre: Tensor
+    """`[D]`."""
+    basis: Tensor
+    """`[D, R]`."""
+
+    @classmethod
+    def inside_clips(cls, rows_ND: Tensor, lengths: Sequence[int], rank: int) -> "Subspace":
+        """Of the `rank` directions in which rows of the same clip differ most.
+
+        The rows are the clips' one after the other, `lengths` each.
+        """
+        moved = [clip - clip.mean(dim=0) for clip in rows_ND.split(list(lengths))]
+        return cls(centre=rows_ND.mean(dim=0), basis=_principal(torch.cat(moved), rank))
+
+    @classmethod
+    def of_entries(cls, codebook: Codebook, rank: int) -> "Subspace":
+        """That in which a confined codebook's entries lie."""
+        centre_D = codebook.embed.mean(dim=0)
+        return cls(centre=centre_D, basis=_principal(codebook.embed - centre_D, rank))
+
+    def project(self, rows_ND: Tensor) -> Tensor:
+        """The nearest points of the subspace, `[N, D]`."""
+        inside_NR = (rows_ND - self.centre) @ self.basis
+        return self.centre + inside_NR @ self.basis.T
+
+
+@torch.no_grad()
+def _principal(moved_ND: Tensor, rank: int) -> Tensor:
+    _, vectors_DD = torch.linalg.eigh((moved_ND.T @ moved_ND).double())
+    return vectors_DD[:, -rank:].to(moved_ND.dtype)
