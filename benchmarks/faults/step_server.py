@@ -2,8 +2,9 @@
 
     python -m benchmarks.faults.step_server
 
-is that one. It reads a JSON object (`step`, `out`, `told`), forks, prints the new process' id, and
-its exit status when it is gone. The new process waits for one more byte before it begins.
+is that one. It reads a JSON object (`step`, `out`, `told`) and forks. The new process prints
+`ready ID` and waits for one more byte before it begins; when it is gone, its parent prints `ended
+STATUS`.
 """
 
 import json
@@ -11,6 +12,7 @@ import mmap
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +37,9 @@ class StepServer:
         told = log.with_name("told")
         told.write_bytes(bytes(TOLD_BYTES))
         self._send(json.dumps({"step": step, "out": str(out), "told": str(told)}).encode())
-        with self.tracer.traced(self._number(), log, inject):
+        with self.tracer.traced(self._number(b"ready"), log, inject):
             self._send(b"\n")
-            status = self._number()
+            status = self._number(b"ended")
         return told.read_bytes().rstrip(b"\0").decode(errors="replace"), status
 
     def _send(self, data: bytes) -> None:
@@ -46,11 +48,14 @@ class StepServer:
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
-    def _number(self) -> int:
+    def _number(self, event: bytes) -> int:
         line = self.process.stdout.readline() if self.process.stdout is not None else b""
         if not line:
             raise RuntimeError(f"the server of steps ended with {self.process.wait()}")
-        return int(line)
+        said, _, number = line.partition(b" ")
+        if said != event:  # its number is no process that may be traced
+            raise RuntimeError(f"the server of steps said {line!r}, wanted {event!r}")
+        return int(number)
 
 
 @contextmanager
@@ -78,20 +83,24 @@ def _serve() -> None:
     while asked := os.read(0, TOLD_BYTES):
         pid = os.fork()
         if pid == 0:
-            _do(**json.loads(asked))
-        os.write(1, b"%d\n" % pid)
+            try:
+                _do(**json.loads(asked))
+            except Exception:  # noqa: BLE001  (it must not go on as a second server)
+                traceback.print_exc()
+            os._exit(1)
         _, status = os.waitpid(pid, 0)
-        os.write(1, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.write(1, b"ended %d\n" % os.waitstatus_to_exitcode(status))
 
 
 def _do(step: str, out: str, told: str) -> None:
-    """Never returns, and makes no call of its own that writes once it has begun."""
+    """Makes no call of its own that writes once it has said that it is ready, and ends there."""
     from benchmarks.faults.steps import STEPS
     from schemas.errors import StorageError
 
     with open(told, "r+b") as file, mmap.mmap(file.fileno(), TOLD_BYTES) as memory:
+        os.write(1, b"ready %d\n" % os.getpid())
         if not os.read(0, 1):
-            os._exit(1)  # nobody asks any more
+            return  # nobody asks any more
         try:
             STEPS[step].do(Path(out))
             said = DONE
