@@ -6,9 +6,12 @@ groups; both must choose the same ids. Eight requests of unequal prompts, text a
 sampled as the published model samples TTS, are answered at once and one by one, prompts included.
 The two sides take turns, and the median of their ratios counts.
 
-Growth is seconds for a group of speech behind 256, 1024 and 4096 others, taking turns, over that
-behind 256. `_explained` is what attention alone explains: the same attention calls over keys and
-values that had time to leave the processor's memory, added to the seconds behind 256.
+Growth is seconds for a group of speech behind 256, 1024 and 4096 others over that behind 256, in
+96 rounds, every other one backwards; the median of the rounds' ratios counts. `_explained` is what
+attention alone explains: in each round the same attention calls, between readings of each layer's
+weights, over keys and values that had time to leave the processor's memory, added to the seconds
+behind 256. `_beyond` is a round's growth less what is explained in it: the median, between the
+bounds of its 95 % interval. Nothing else grows where that holds 0.
 
 Loading: a made float32 checkpoint of 2 GB, opened by a process that does nothing else; its peak
 memory over what it had before, over the size of the weights.
@@ -24,6 +27,7 @@ holds back until it has seen what comes after.
 import argparse
 import dataclasses
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -34,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -53,7 +58,7 @@ def measure_cpu(repeats: int, scale: float) -> dict[str, Any]:
     figures = {"parameters_m": round(sum(part.numel() for part in model.parameters()) / 1e6)}
     figures |= against_plain_loop(model, repeats)
     figures |= eight_at_once(model, max(16, round(64 * scale)), repeats)
-    return figures | growth(model, base=round(256 * scale), groups=max(6, round(24 * scale)))
+    return figures | growth(model, base=round(256 * scale), groups=max(6, round(96 * scale)))
 
 
 def against_plain_loop(model: MiMoAudio, repeats: int) -> dict[str, Any]:
@@ -113,19 +118,30 @@ def growth(model: MiMoAudio, base: int, groups: int) -> dict[str, Any]:
     alike = {factor: keys_and_values(model.spec, base * factor) for factor in runs}
     spent: dict[int, list[float]] = {factor: [] for factor in runs}
     attending: dict[int, list[float]] = {factor: [] for factor in runs}
-    for _ in range(groups):
-        for factor, run in runs.items():
-            spent[factor].append(timed(partial(next, run)))
-            attending[factor].append(attention_seconds(model.spec, *alike[factor]))
-    per_group = {factor: statistics.median(times) for factor, times in spent.items()}
-    attention = {factor: statistics.median(times) for factor, times in attending.items()}
-    figures: dict[str, Any] = {"growth_context_groups": base}
-    figures |= {f"seconds_per_patch_{f}x": round(s, 4) for f, s in per_group.items()}
+    for number in range(groups):
+        for factor in sorted(runs, reverse=number % 2 == 1):
+            spent[factor].append(timed(partial(next, runs[factor])))
+            attending[factor].append(attention_seconds(model, *alike[factor]))
+    figures: dict[str, Any] = {"growth_context_groups": base, "growth_rounds": groups}
+    for factor, times in spent.items():
+        figures[f"seconds_per_patch_{factor}x"] = round(statistics.median(times), 4)
+    first, first_attention = np.array(spent[1]), np.array(attending[1])
     for factor in (4, 16):
-        explained = 1 + (attention[factor] - attention[1]) / per_group[1]
-        figures[f"growth_{factor}x"] = round(per_group[factor] / per_group[1], 3)
-        figures[f"growth_{factor}x_explained"] = round(explained, 3)
+        grown = np.array(spent[factor]) / first
+        explained = 1 + (np.array(attending[factor]) - first_attention) / first
+        figures[f"growth_{factor}x"] = round(float(np.median(grown)), 3)
+        figures[f"growth_{factor}x_explained"] = round(float(np.median(explained)), 3)
+        figures[f"growth_{factor}x_beyond"] = median_interval(grown - explained)
     return figures
+
+
+def median_interval(values: npt.NDArray[np.float64]) -> list[float]:
+    """Lower bound, median, upper bound; 95 %, by the ranks of a binomial around the half."""
+    ordered = np.sort(values)
+    reach = 1.96 * len(ordered) ** 0.5 / 2
+    low = max(0, math.floor(len(ordered) / 2 - reach) - 1)
+    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + reach))
+    return [round(float(value), 3) for value in (ordered[low], np.median(ordered), ordered[high])]
 
 
 def keys_and_values(spec: ModelSpec, context: int) -> tuple[Tensor, Tensor]:
@@ -135,13 +151,21 @@ def keys_and_values(spec: ModelSpec, context: int) -> tuple[Tensor, Tensor]:
     return torch.ones(shape), torch.ones(shape)
 
 
-def attention_seconds(spec: ModelSpec, keys: Tensor, values: Tensor) -> float:
-    """One position over the keys and values of a context, in all layers of the backbone."""
-    repeats = spec.backbone.num_heads // spec.backbone.num_kv_heads
-    query = torch.ones(1, keys.shape[2], repeats, keys.shape[-1])
-    attend = functional.scaled_dot_product_attention
+def attention_seconds(model: MiMoAudio, keys: Tensor, values: Tensor) -> float:
+    """One position over the keys and values of a context, in all layers of the backbone.
+
+    The weights of each layer are read before its attention, untimed, as the model reads them: calls
+    in a row would find the processor's memory and its lookahead in a better state.
+    """
+    stack = model.spec.backbone
+    query = torch.ones(1, keys.shape[2], stack.num_heads // stack.num_kv_heads, keys.shape[-1])
+    spent = 0.0
     with torch.inference_mode():
-        return timed(lambda: [attend(query, k, v) for k, v in zip(keys, values, strict=True)])
+        for layer, k, v in zip(model.model.layers, keys, values, strict=True):
+            for weights in layer.parameters():
+                weights.sum()
+            spent += timed(partial(functional.scaled_dot_product_attention, query, k, v))
+    return spent
 
 
 def measure_loading(scale: float) -> dict[str, Any]:
