@@ -85,6 +85,13 @@ def update(
     codebook.embed.copy_(codebook.embed_avg / smoothed_V.unsqueeze(1))
 
 
+@torch.no_grad()
+def shift(codebook: Codebook, by_D: Tensor) -> None:
+    """Move all entries, used or not."""
+    codebook.embed += by_D
+    codebook.embed_avg += codebook.cluster_size.unsqueeze(1) * by_D
+
+
 def _tally(rows_ND: Tensor, codes_N: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """How many rows chose each entry, and their sum, over all processes."""
     counts_V = torch.zeros(size, device=rows_ND.device)

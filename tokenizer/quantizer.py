@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from schemas.errors import TokenizerError
 from tokenizer.codebook import Codebook
-from tokenizer.codebook_learning import LearningSpec, initialise, update
+from tokenizer.codebook_learning import LearningSpec, initialise, shift, update
 from tokenizer.subspace import Subspace
 
 
@@ -120,11 +120,16 @@ class ResidualQuantizer(nn.Module):
             codes_N = codebook.nearest(rest_ND.detach())
             chosen_ND = codebook.lookup(codes_N)
             seen_ND = x_ND.float() - total_ND.detach() if spec.dims else rest_ND
+            aside_D = None
             if level < len(spec.dims):
-                seen_ND = Subspace.of_entries(codebook, spec.dims[level]).project(seen_ND)
+                subspace = Subspace.of_entries(codebook, spec.dims[level])
+                aside_D = subspace.beside(seen_ND.detach())
+                seen_ND = subspace.project(seen_ND)
                 confined.append(seen_ND)
             if self.training:
                 update(codebook, seen_ND.detach(), codes_N, spec, random)
+                if aside_D is not None:  # or the books behind would have to carry it
+                    shift(codebook, aside_D * (1 - spec.decay))
             losses.append(functional.mse_loss(seen_ND, chosen_ND))
             straight_ND = rest_ND + (chosen_ND - rest_ND).detach()
             rest_ND = rest_ND - straight_ND

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from tokenizer.codebook import Codebook
 
@@ -46,6 +46,15 @@ class Subspace:
         """The nearest points of the subspace, `[N, D]`."""
         inside_NR = (rows_ND - self.centre) @ self.basis
         return self.centre + inside_NR @ self.basis.T
+
+    def beside(self, rows_ND: Tensor) -> Tensor:
+        """From the subspace to the rows' mean, across its directions, `[D]`; over all processes."""
+        sum_D, count = rows_ND.sum(dim=0), rows_ND.new_tensor(float(len(rows_ND)))
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(sum_D)
+            distributed.all_reduce(count)
+        mean_1D = (sum_D / count).unsqueeze(0)
+        return (mean_1D - self.project(mean_1D)).squeeze(0)
 
 
 @torch.no_grad()

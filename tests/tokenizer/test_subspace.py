@@ -47,6 +47,19 @@ def test_confined_codebooks_stay_confined_while_entries_move_and_are_replaced() 
     assert [rank(seen.detach()) for seen in learned.confined] == [4, 2]
 
 
+def test_a_confined_codebook_goes_along_when_the_encoder_moves_aside() -> None:
+    spec = LearningSpec(dead_code_threshold=0.0, decay=0.8, dims=(4,))
+    quantizer = ResidualQuantizer((64,), WIDTH).train()
+    quantizer.initialise(voices(0), spec, lengths=[FRAMES] * CLIPS)
+    aside = torch.zeros(WIDTH)
+    aside[-1] = 10.0  # across all directions in which clips move
+    for step in range(1, 30):
+        quantizer.learn(voices(step) + aside, spec)
+    entries = quantizer.codebooks[0].embed
+    assert entries[:, -1].mean() > 9.0
+    assert rank(entries) == 4
+
+
 def test_what_confined_codebooks_leave_is_held_by_the_commitment_too() -> None:
     spec = LearningSpec(dead_code_threshold=0.0, dims=(2,))
     quantizer = ResidualQuantizer((16, 16), WIDTH).eval()
