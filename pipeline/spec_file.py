@@ -1,6 +1,7 @@
 """Reads a job spec: YAML and overrides in, a typed `JobSpec` out, every mistake as one line."""
 
 import difflib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Sets `a.b.c=value` in place; the value is read as YAML, so numbers and lists work.
 
+    `a.0.c` is in the first entry of the list `a`, which has to be there.
     Raises `SpecError` for what the spec itself could not hold either.
     """
     key_path, equals, text = override.partition("=")
@@ -62,15 +64,24 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     except SpecError as error:
         raise SpecError(f"{shown}: {str(error).removeprefix('line 1: ')}") from error
     refuse_secrets(_nested(keys, value))
-    here = raw
-    for key in keys[:-1]:
-        below = here.setdefault(key, {})
-        if below is None:
-            below = here[key] = {}
-        if not isinstance(below, dict):
-            raise SpecError(f"{shown}: {key!r} is a value, not a section")
-        here = below
-    here[keys[-1]] = value
+    here: Any = raw
+    for key, below in pairwise(keys):
+        at = _place(here, key, shown)
+        if isinstance(here, dict) and here.get(at) is None:
+            here[at] = {}
+        here = here[at]
+        if not isinstance(here, dict | list):
+            raise SpecError(f"{shown}: {key!r} is a value, not a section with {below!r}")
+    here[_place(here, keys[-1], shown)] = value
+
+
+def _place(here: dict[str, Any] | list[Any], key: str, shown: str) -> Any:
+    """The key, or the index that it is in a list."""
+    if isinstance(here, dict):
+        return key
+    if not key.isdecimal() or int(key) >= len(here):
+        raise SpecError(f"{shown}: {key!r} is no entry of a list of {len(here)}, counted from 0")
+    return int(key)
 
 
 def _nested(keys: list[str], value: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spec_file import load_job
+from pipeline.spec_file import apply_override, load_job
 from schemas.errors import SpecError
 
 GOOD = """
@@ -35,6 +35,24 @@ def test_overrides_reach_into_sections_and_keep_their_types(tmp_path: Path) -> N
     )
     assert spec.stages["vad"] == {"threshold": 0.7}
     assert (spec.inputs.limit, spec.run.workers, spec.output) == (3, 1, "out/other")
+
+
+def test_an_override_reaches_into_a_list() -> None:
+    raw = {"data": {"sources": [{"uri": "a"}, {"uri": "b", "tasks": {"tts": 1}}], "sizes": [1, 2]}}
+    for override in ("data.sources.1.tasks.tts=2", "data.sources.0.uri=c", "data.sizes.1=7"):
+        apply_override(raw, override)
+    assert raw["data"] == {
+        "sources": [{"uri": "c"}, {"uri": "b", "tasks": {"tts": 2}}],
+        "sizes": [1, 7],
+    }
+    for override, said in (
+        ("data.sources.2.uri=c", "'2' is no entry of a list of 2, counted from 0"),
+        ("data.sources.first.uri=c", "'first' is no entry of a list of 2"),
+        ("data.sizes.2=1", "'2' is no entry of a list of 2"),
+        ("data.sizes.0.a=1", "'0' is a value, not a section with 'a'"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            apply_override(raw, override)
 
 
 @pytest.mark.parametrize(
