@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from tokenizer.codebook import Codebook
+from tokenizer.together import add_up, are_together
 
 KMEANS_ROUNDS = 50
 _SMOOTHING = 1e-5
@@ -19,7 +20,7 @@ _SMOOTHING = 1e-5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningSpec:
-    """Settings of the published tokenizer, and two choices of ours."""
+    """Settings of the published tokenizer, and three choices of ours."""
 
     dead_code_threshold: float
     """Entries used less than this (a moving count per step) are replaced by rows of the batch."""
@@ -97,9 +98,7 @@ def _tally(rows_ND: Tensor, codes_N: Tensor, size: int) -> tuple[Tensor, Tensor]
     counts_V = torch.zeros(size, device=rows_ND.device)
     counts_V.index_add_(0, codes_N, torch.ones_like(codes_N, dtype=counts_V.dtype))
     sums_VD = rows_ND.new_zeros(size, rows_ND.shape[1]).index_add_(0, codes_N, rows_ND)
-    if _together():
-        distributed.all_reduce(counts_V)
-        distributed.all_reduce(sums_VD)
+    add_up(counts_V, sums_VD)
     return counts_V, sums_VD
 
 
@@ -111,10 +110,6 @@ def _drawn(rows_ND: Tensor, count: int, random: torch.Generator | None) -> Tenso
     else:
         picks = torch.randint(available, (count,), generator=random)
     drawn_VD = rows_ND[picks.to(rows_ND.device)].contiguous()
-    if _together():
+    if are_together():
         distributed.broadcast(drawn_VD, src=0)
     return drawn_VD
-
-
-def _together() -> bool:
-    return distributed.is_available() and distributed.is_initialized()

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from tokenizer.codebook import Codebook
+from tokenizer.together import add_up
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,16 +32,19 @@ class Subspace:
     def inside_clips(cls, rows_ND: Tensor, lengths: Sequence[int], rank: int) -> "Subspace":
         """Of the `rank` directions in which rows of the same clip differ most.
 
-        The rows are the clips' one after the other, `lengths` each.
+        The rows are the clips' one after the other, `lengths` each; all processes' count.
         """
         moved = [clip - clip.mean(dim=0) for clip in rows_ND.split(list(lengths))]
-        return cls(centre=rows_ND.mean(dim=0), basis=_principal(torch.cat(moved), rank))
+        scatter_DD = _scatter(torch.cat(moved))
+        add_up(scatter_DD)
+        return cls(centre=_mean(rows_ND), basis=_principal(scatter_DD, rank).to(rows_ND))
 
     @classmethod
     def of_entries(cls, codebook: Codebook, rank: int) -> "Subspace":
         """That in which a confined codebook's entries lie."""
         centre_D = codebook.embed.mean(dim=0)
-        return cls(centre=centre_D, basis=_principal(codebook.embed - centre_D, rank))
+        scatter_DD = _scatter(codebook.embed - centre_D)
+        return cls(centre=centre_D, basis=_principal(scatter_DD, rank).to(centre_D))
 
     def project(self, rows_ND: Tensor) -> Tensor:
         """The nearest points of the subspace, `[N, D]`."""
@@ -48,16 +52,21 @@ class Subspace:
         return self.centre + inside_NR @ self.basis.T
 
     def beside(self, rows_ND: Tensor) -> Tensor:
-        """From the subspace to the rows' mean, across its directions, `[D]`; over all processes."""
-        sum_D, count = rows_ND.sum(dim=0), rows_ND.new_tensor(float(len(rows_ND)))
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(sum_D)
-            distributed.all_reduce(count)
-        mean_1D = (sum_D / count).unsqueeze(0)
+        """From the subspace to the mean of all processes' rows, across its directions, `[D]`."""
+        mean_1D = _mean(rows_ND).unsqueeze(0)
         return (mean_1D - self.project(mean_1D)).squeeze(0)
 
 
-@torch.no_grad()
-def _principal(moved_ND: Tensor, rank: int) -> Tensor:
-    _, vectors_DD = torch.linalg.eigh((moved_ND.T @ moved_ND).double())
-    return vectors_DD[:, -rank:].to(moved_ND.dtype)
+def _mean(rows_ND: Tensor) -> Tensor:
+    sum_D, count = rows_ND.sum(dim=0), rows_ND.new_tensor(float(len(rows_ND)))
+    add_up(sum_D, count)
+    return sum_D / count
+
+
+def _scatter(moved_ND: Tensor) -> Tensor:
+    moved_ND = moved_ND.detach().double()
+    return moved_ND.T @ moved_ND
+
+
+def _principal(scatter_DD: Tensor, rank: int) -> Tensor:
+    return torch.linalg.eigh(scatter_DD).eigenvectors[:, -rank:]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from schemas.errors import TokenizerError
 from tokenizer import codebook_learning
+from tokenizer import together as processes
 from tokenizer.codebook_learning import LearningSpec
 from tokenizer.quantizer import ResidualQuantizer
 
@@ -145,7 +146,8 @@ def test_two_processes_learn_from_their_halves_together(
         for quantizer in both:
             quantizer.codebooks[0].inited.zero_()
     whole.learn(make_rows(), SPEC)
-    monkeypatch.setattr(codebook_learning, "_together", lambda: True)
+    for module in (codebook_learning, processes):
+        monkeypatch.setattr(module, "are_together", lambda: True)
     monkeypatch.setattr(codebook_learning.distributed, "all_reduce", ranks.all_reduce)
     monkeypatch.setattr(codebook_learning.distributed, "broadcast", ranks.broadcast)
 

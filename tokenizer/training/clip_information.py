@@ -24,7 +24,8 @@ def clip_information(rows_ND: Tensor, lengths: Sequence[int]) -> Tensor:
     """How far the clips' shares of a frame's neighbours diverge from their shares of all frames.
 
     In nats, a mean over the frames, from 0 to about log C; the gradient reaches the rows. The rows
-    are those of the clips one after the other, `lengths` frames each.
+    are those of the clips one after the other, `lengths` frames each. Frames without a neighbour,
+    as of a lone short clip, do not count.
     """
     device = rows_ND.device
     counts_C = torch.tensor(list(lengths), device=device)
@@ -33,6 +34,11 @@ def clip_information(rows_ND: Tensor, lengths: Sequence[int]) -> Tensor:
     is_apart_NN = (clip_N[:, None] != clip_N) | ((place_N[:, None] - place_N).abs() >= APART)
     norms_N = rows_ND.square().sum(dim=-1)
     distances_NN = (norms_N[:, None] + norms_N - 2 * rows_ND @ rows_ND.T).clamp(min=0)
+    has_neighbours_N = is_apart_NN.any(dim=-1)
+    if not has_neighbours_N.any():
+        return rows_ND.sum() * 0
+    distances_NN = distances_NN[has_neighbours_N]
+    is_apart_NN = is_apart_NN[has_neighbours_N]
     nearest_N = distances_NN.masked_fill(~is_apart_NN, torch.inf).amin(dim=-1)
     closeness_NN = distances_NN / (-SPREAD * nearest_N.mean().clamp(min=_TINY))
     weights_NN = closeness_NN.masked_fill(~is_apart_NN, -torch.inf).softmax(dim=-1)

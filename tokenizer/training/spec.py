@@ -171,12 +171,18 @@ class TrainSpec(SpecModel):
 
     @model_validator(mode="after")
     def _confined_codebooks(self) -> "TrainSpec":
-        one, books = self.stage1, self.model.get("num_quantizers")
-        dims, width = one.codebooks.dims, self.model.get("d_model")
-        if isinstance(books, int) and len(dims) > books:
-            raise ValueError(f"stage1.codebooks.dims has {len(dims)} for {books} codebooks")
-        if isinstance(width, int) and not all(1 <= number <= width for number in dims):
-            raise ValueError(f"stage1.codebooks.dims is {dims}, wanted 1 to d_model {width} each")
+        one, width = self.stage1, self.model.get("d_model")
+        dims, sizes = one.codebooks.dims, self.model.get("codebook_size")
+        if isinstance(sizes, list) and len(dims) > len(sizes):
+            raise ValueError(f"stage1.codebooks.dims has {len(dims)} for {len(sizes)} codebooks")
+        if isinstance(width, int) and isinstance(sizes, list):
+            for number, size in zip(dims, sizes, strict=False):
+                most = min(width, size - 1)  # so many entries span no more
+                if not 1 <= number <= most:
+                    raise ValueError(
+                        f"stage1.codebooks.dims has {number} for a codebook of {size} entries in "
+                        f"{width} dimensions, wanted 1 to {most}"
+                    )
         if one.weights.clip_information and not dims:
             raise ValueError(
                 "stage1.weights.clip_information is of confined codebooks; set "

@@ -135,9 +135,11 @@ class StageOne:
             "commitment": learned.commitment_loss,
             "audio_to_text": text_loss,
         }
-        for book, rows in enumerate(learned.confined):
-            losses[f"clip_information/{book}"] = clip_information(rows, features.pack.lengths)
-            total = total + weights.clip_information * losses[f"clip_information/{book}"]
+        if weights.clip_information:
+            for book, rows in enumerate(learned.confined):
+                information = clip_information(rows, features.pack.lengths)
+                losses[f"clip_information/{book}"] = information
+                total = total + weights.clip_information * information
         losses["total"] = total
         gradients = self.optimizations["all"].step(total, step)
         return StepResult(losses=detached(losses), gradients=gradients, codes=learned.codes)

@@ -281,6 +281,12 @@ class Trainer:
                 f"{frames / largest:.2f} times on average and most would be replaced "
                 f"all the time; wanted at most {0.5 * frames / largest:.2f}, or more clips_per_step"
             )
+        world = place()[1]
+        if self.spec.stage1.weights.clip_information and self.spec.clips_per_step < 2 * world:
+            raise TrainingError(
+                f"stage1.weights.clip_information compares the clips of a process, and {world} "
+                f"share the {self.spec.clips_per_step} of clips_per_step; wanted 2 or more each"
+            )
 
     def _claim(self) -> None:
         """The output folder is this run's, or new; raises `TrainingError` naming what differs."""

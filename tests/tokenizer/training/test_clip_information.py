@@ -40,3 +40,13 @@ def test_descent_brings_clips_together_and_keeps_their_spread() -> None:
     assert torch.isfinite(moved).all()
     assert float(clip_information(moved, LENGTHS).detach()) < 0.3 * first
     assert moved.detach().std(dim=0).min() > 0.3
+
+
+def test_frames_without_a_neighbour_do_not_count() -> None:
+    for lengths in ([5], [3], [6]):
+        lone = rows(0.0)[: sum(lengths)].requires_grad_(True)
+        found = clip_information(lone, lengths)
+        found.backward()
+        assert float(found.detach()) == 0.0
+        assert lone.grad is not None
+        assert torch.isfinite(lone.grad).all()

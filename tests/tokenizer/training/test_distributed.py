@@ -41,12 +41,15 @@ def average(rank: int, folder: Path) -> None:
 def test_processes_end_with_the_same_weights_and_codebooks(
     make_spec: MakeSpec, store: ClipStore, tmp_path: Path
 ) -> None:
-    spec = make_spec({"stage1.steps": 3, "stage2.steps": 2})
+    confined = {"stage1.codebooks.dims": [3], "stage1.weights": {"clip_information": 0.1}}
+    spec = make_spec({"stage1.steps": 3, "stage2.steps": 2, **confined})
     arguments = (tmp_path, store.folder, spec)
     multiprocessing.start_processes(train, arguments, nprocs=2, start_method="spawn")
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
+    entries = first["encoder.quantizer.vq.layers.0._codebook.embed"]
+    assert int(torch.linalg.matrix_rank(entries - entries.mean(dim=0), rtol=1e-4)) == 3
     found = Checkpoints(Path(spec.output) / "checkpoints", keep=2).latest()
     assert found is not None
     assert found[:2] == ("stage2", 2)

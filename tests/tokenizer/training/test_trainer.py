@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from schemas.errors import TrainingError
-from tests.tokenizer.training.conftest import MakeSpec
+from tests.tokenizer.training.conftest import TINY_MODEL, MakeSpec
 from tokenizer import Tokenizer
 from tokenizer.training.clips import ClipStore
 from tokenizer.training.spec import TrainSpec
@@ -70,6 +70,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights_to_the_bit(
     assert steps == sorted(set(steps))
 
 
+TINY_ONE = TINY_MODEL | {"threshold_ema_dead_code": 0.0}
 CONFINED = {"stage1.codebooks.dims": [3, 2], "stage1.weights": {"clip_information": 0.5}}
 
 
@@ -94,8 +95,8 @@ def test_a_run_with_confined_codebooks_goes_on_to_the_bit(
     ("changes", "message"),
     [
         ({"stage1.codebooks.dims": [3] * 9}, "dims has 9 for"),
-        ({"stage1.codebooks.dims": [0]}, r"dims is \(0,\), wanted 1 to d_model"),
-        ({"stage1.codebooks.dims": [1000]}, r"dims is \(1000,\), wanted 1 to d_model"),
+        ({"stage1.codebooks.dims": [0]}, "dims has 0 for a codebook of 32 entries"),
+        ({"stage1.codebooks.dims": [2, 2, 16]}, "dims has 16 for a codebook of 16 .*1 to 15"),
         ({"stage1.weights": {"clip_information": 0.5}}, r"set stage1\.codebooks\.dims, e\.g\."),
     ],
 )
@@ -104,6 +105,13 @@ def test_what_cannot_be_confined_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make_spec(changes)
+
+
+def test_a_clip_alone_is_compared_with_nothing_and_refused(
+    make_spec: MakeSpec, store: ClipStore
+) -> None:
+    with pytest.raises(TrainingError, match="1 share the 1 of clips_per_step; wanted 2 or more"):
+        Trainer(make_spec({**CONFINED, "clips_per_step": 1, "model": TINY_ONE}), store)
 
 
 def test_stage_two_leaves_encoder_and_codebooks_alone(
