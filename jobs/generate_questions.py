@@ -1,6 +1,5 @@
 """What `audiomill generate` is asked, and the prompt that it becomes."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from jobs.audio_files import AudioReader
 from pipeline.inputs import list_inputs
 from schemas.errors import ItemError, SpecError
 from schemas.job import InputsSpec
+from schemas.strict_yaml import MAX_BYTES, parse_content
 
 if TYPE_CHECKING:  # torch is heavy, and most commands open no model
     from model.layout import Codes, Grid
@@ -222,7 +222,8 @@ class Prompts:
 def read_turns(path: Path) -> Sequence[FileTurn]:
     """The turns of a JSON file. Raises `SpecError` unless user and assistant take turns."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = parse_content(file.read(MAX_BYTES + 1))
         turns = TypeAdapter(list[FileTurn]).validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
@@ -231,7 +232,7 @@ def read_turns(path: Path) -> Sequence[FileTurn]:
             f"{path}: {place}: {first['msg']}; wanted a list of turns with role (user, assistant), "
             "text and audio"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, SpecError) as error:
         raise SpecError(f"{path}: not a JSON file that can be read ({error})") from error
     roles = [turn.role for turn in turns]
     if roles != ["user", "assistant"] * (len(turns) // 2):

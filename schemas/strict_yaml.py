@@ -58,8 +58,8 @@ class _StrictLoader(yaml.SafeLoader):
         return value
 
 
-def parse_mapping(content: bytes) -> dict[str, Any]:
-    """Top-level mapping of a YAML or JSON file's bytes; raises `SpecError`.
+def parse_content(content: bytes) -> Any:
+    """What a YAML or JSON file's bytes say; raises `SpecError`.
 
     Read at most `MAX_BYTES + 1` of the file: that is enough to be refused.
     """
@@ -69,7 +69,12 @@ def parse_mapping(content: bytes) -> dict[str, Any]:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise SpecError(f"cannot be read as text: {error}") from error
-    raw = parse_yaml(text)
+    return parse_yaml(text)
+
+
+def parse_mapping(content: bytes) -> dict[str, Any]:
+    """The same where keys and values are wanted at the top."""
+    raw = parse_content(content)
     if not isinstance(raw, dict):
         raise SpecError(f"holds {type(raw).__name__}, wanted keys and values")
     return raw

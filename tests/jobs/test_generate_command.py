@@ -48,6 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "texts.json").write_text(json.dumps(texts))
     heard = [{"role": "user", "audio": "a.wav"}, examples[1]]
     (folder / "heard.json").write_text(json.dumps(heard))
+    (folder / "deep.json").write_text("[" * 5000 + "]" * 5000)
     return folder
 
 
@@ -180,6 +181,10 @@ def test_a_tiny_untrained_model_says_that_it_is_one(
         (
             ["question", "--audio", "@a.wav", "--text", "?", "--turns", "@model/config.json"],
             "wanted a list of turns",
+        ),
+        (
+            ["question", "--audio", "@a.wav", "--text", "?", "--turns", "@deep.json"],
+            "is nested deeper than 12 levels",
         ),
     ],
 )

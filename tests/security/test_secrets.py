@@ -142,8 +142,9 @@ def test_no_word_that_was_spoken_is_in_a_log(watched: Watched) -> None:
     texts = Manifest(watched.out).table("segments", ["text"])["text"].to_pylist()
     spoken = [text for text in texts if text and len(text.split()) > 2]
     assert spoken
-    logs = files_below(watched.ray)
-    assert logs
+    told = [watched.out / name for name in ("log", "attempts", "workers")]
+    logs = files_below(watched.ray, *told)
+    assert all(any(path.is_relative_to(folder) for path in logs) for folder in told[:2])
     for text in spoken:
         assert text not in watched.said
         assert not [path for path in logs if text.encode() in path.read_bytes()]
