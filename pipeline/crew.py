@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
 
 from pipeline.events import event
 from pipeline.fit import Kind, Pool
 from pipeline.heartbeat import HeartbeatFile, last_words, path_of, read_heartbeat
 from pipeline.lost_starts import LostStarts
 from pipeline.quiet import QUIET_ENVIRONMENT
+from pipeline.ray_errors import end_from_outside, last_line, sentence
 from pipeline.watchdog import Watchdog, is_timeout, signal_said
 from pipeline.worker import WRITING, Worker
 from schemas.errors import PlanError
@@ -120,7 +122,7 @@ class Crew:
         self._on_end = on_end
         self._idle: dict[Kind, list[Seat]] = {pool.kind: [] for pool in pools}
         self._seats: list[Seat] = []
-        self._raised_starts = 0
+        self._raised_starts: Counter[Kind] = Counter()
         self._lost_starts = LostStarts()
         self._num_started = 0
         self._all_were_up = False
@@ -183,24 +185,25 @@ class Crew:
         A start that raised is tried again at once, one that something ended after a wait.
         """
         seat = self.starting.pop(reference)
+        kind = seat.pool.kind
         try:
             seat.node = ray.get(reference)
         except RayError as error:
             self._end(seat)
-            if not isinstance(error, RayActorError) or not error.actor_init_failed:
-                wait_s = self._lost_starts.lost(seat.pool, seat.since, _first_line(error))
-                event("worker_start_lost", worker=seat.name, wait_s=wait_s)
+            if cause := end_from_outside(error):
+                others = self._others_work(kind)
+                wait_s = self._lost_starts.lost(seat.pool, seat.since, cause, others)
+                event("worker_start_lost", worker=seat.name, wait_s=wait_s, cause=cause)
                 return
-            self._raised_starts += 1
-            if self._raised_starts >= self._run.max_attempts:
-                raise PlanError(
-                    f"a {seat.pool.kind} worker cannot be started: {_last_line(error)}"
-                ) from error
+            self._raised_starts[kind] += 1
+            if self._raised_starts[kind] >= self._run.max_attempts:
+                cause = last_line(error)
+                raise PlanError(f"a {kind} worker cannot be started: {cause}") from error
             self._start(seat.pool)
             return
-        self._raised_starts = 0
-        self._lost_starts.has_come_up()
-        self._idle[seat.pool.kind].append(seat)
+        self._raised_starts[kind] = 0
+        self._lost_starts.has_come_up(kind)
+        self._idle[kind].append(seat)
 
     def check_starts(self) -> None:
         """Starts what is due; `PlanError` where a pool waits too long for its only actors."""
@@ -212,8 +215,7 @@ class Crew:
             of_kind = [seat for seat in self._seats if seat.pool.kind == kind]
             waiting = [seat for seat in self.starting.values() if seat.pool.kind == kind]
             longest_s = max((time.monotonic() - seat.since for seat in waiting), default=0.0)
-            all_wait = len(waiting) == len(of_kind)
-            if longest_s > START_TIMEOUT_S and (all_wait or not self._all_were_up):
+            if longest_s > START_TIMEOUT_S and not self._others_work(kind):
                 raise PlanError(
                     f"{len(waiting)} of {len(of_kind)} {kind} workers did not start within "
                     f"{START_TIMEOUT_S:g} s; is something else holding the cluster's CPUs or GPUs? "
@@ -241,6 +243,11 @@ class Crew:
         self._seats.append(seat)
         # It gets work once it is up, so that its start does not count as the work's time.
         self.starting[handle.node.remote()] = seat
+
+    def _others_work(self, kind: Kind) -> bool:
+        """Whether the job is under way and an actor of that pool is up."""
+        up = set(self._seats) - set(self.starting.values())
+        return self._all_were_up and any(seat.pool.kind == kind for seat in up)
 
     def _end(self, seat: Seat) -> None:
         ray.kill(seat.handle, no_restart=True)
@@ -273,7 +280,7 @@ class Crew:
             cause = "Ray ended it because the memory of its node ran out"
             return Ending(error_class="OOM_ITEM", cause=cause, stage=stage, opening=opening)
         if not isinstance(error, ActorDiedError) or error.preempted or _is_gone(seat.node):
-            cause = f"its node or the way to it was lost: {_first_line(error)}"
+            cause = f"its node or the way to it was lost: {sentence(error)}"
             return Ending(error_class="CRASH", cause=cause, through_work=False)
         if is_timeout(said):
             limit_s = self._run.stage_timeout_s
@@ -288,12 +295,3 @@ class Crew:
 
 def _is_gone(node: str) -> bool:
     return any(found["NodeID"] == node and not found["Alive"] for found in ray.nodes())
-
-
-def _first_line(error: RayError) -> str:
-    return str(error).partition("\n")[0]
-
-
-def _last_line(error: RayError) -> str:
-    """The exception at the end of the traceback that Ray sends along."""
-    return next((line for line in reversed(str(error).splitlines()) if line.strip()), "no cause")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import lost_starts
+from pipeline.crew import Crew
 from pipeline.fit import Pool
-from pipeline.lost_starts import LostStarts
 from pipeline.manifest import Manifest
 from pipeline.run import run_job
 from pipeline.status import status_of
@@ -18,7 +18,6 @@ from tests.pipeline.faulty_stages import faulty_job
 from tests.pipeline.test_engine import events
 from tests.pipeline.toy_jobs import Silent, ToyTokenizer, open_toy_tokenizer, write_words
 
-POOL = Pool("cpu", 4, 1, 0, 100)
 HOURS_S = 10_000.0
 
 
@@ -81,6 +80,7 @@ def test_others_work_on_while_a_lost_start_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lost_starts, "FIRST_WAIT_S", HOURS_S)
+    monkeypatch.setattr(lost_starts, "LONGEST_WAIT_S", HOURS_S)
     words = {"a": "segfault"} | {f"n{i}": "wait" for i in range(6)}
     inputs, out = write_words(tmp_path / "in", words), tmp_path / "out"
     run = RunSpec(workers=2, max_attempts=1, inputs_per_unit=1)
@@ -94,32 +94,38 @@ def test_others_work_on_while_a_lost_start_waits(
     run_job(faulty_job(inputs, out, run), Letting(), open_tokenizer=opener)
     assert (status_of(out).done, status_of(out).failed) == (6, 1)
     assert Manifest(out).table("runs").to_pylist()[0]["workers_replaced"] == 1
-    assert num_lost(out) == 1
+    (lost,) = [told for told in events(out) if told["event"] == "worker_start_lost"]
+    assert lost["wait_s"] == HOURS_S
+    assert "process has died" in str(lost["cause"])
 
 
-def test_workers_that_are_lost_together_are_one_round_and_each_waits_longer() -> None:
-    lost = LostStarts()
-    begun = [0.0] * POOL.size
-    assert [lost.lost(POOL, since, "") for since in begun] == [1.0] * POOL.size
-    assert (lost.rounds, lost.waits(), lost.waits("cpu"), lost.waits("gpu")) == (
-        1,
-        True,
-        True,
-        False,
-    )
-    later = float("inf")
-    waits = [lost.lost(POOL, later, "") for _ in range(8)]
-    assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0]
-    with pytest.raises(PlanError, match=r"10 times in a row \(gone\)"):
-        lost.lost(POOL, later, "gone")
-    assert lost.due() == []
-    lost.has_come_up()
-    assert lost.rounds == 0
+@pytest.mark.usefixtures("ray_of_two_cpus")
+def test_while_others_of_its_pool_work_a_start_may_be_lost_more_often_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lost_starts, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(lost_starts, "MOST_ROUNDS", 2)
+    words = {"a": "segfault"} | {f"n{i}": "wait" for i in range(2)}
+    inputs, out = write_words(tmp_path / "in", words), tmp_path / "out"
+    run = RunSpec(workers=2, max_attempts=1, inputs_per_unit=1)
+    opener = DeadlyOpener(tmp_path / "starts", 3, 4, 5)
+
+    class Letting(Silent):
+        def tick(self) -> None:
+            if num_lost(out) == 3:
+                (inputs / "go").touch()
+
+    run_job(faulty_job(inputs, out, run), Letting(), open_tokenizer=opener)
+    assert (status_of(out).done, status_of(out).failed) == (2, 1)
 
 
-def test_a_worker_is_due_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_starts, "FIRST_WAIT_S", 0.0)
-    lost = LostStarts()
-    lost.lost(POOL, 0.0, "")
-    assert lost.due() == [POOL]
-    assert (lost.due(), lost.waits()) == ([], False)
+@pytest.mark.usefixtures("ray_of_two_cpus")
+def test_a_worker_that_cannot_be_prepared_is_no_lost_start_and_its_cause_is_told(
+    tmp_path: Path,
+) -> None:
+    pool = Pool("cpu", 1, 1, 0, 100)
+    nowhere = {"working_dir": "gcs://_ray_pkg_nowhere.zip"}
+    crew = Crew((pool,), RunSpec(max_attempts=2), "d", tmp_path, (), nowhere, lambda _: None)
+    with pytest.raises(PlanError, match=r"cpu worker cannot be started: .*_ray_pkg_nowhere"):
+        crew.start()
+    crew.end()
