@@ -1,20 +1,20 @@
 """What a job would do, how it fits the machine, and about what it would take. Runs nothing."""
 
 import json
-import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from pipeline.assemble import Job
 from pipeline.cost import cost_of
 from pipeline.fit import Cluster, Pool, fit, pool_sizes, stations_of
-from pipeline.inputs import fetched, list_inputs
+from pipeline.inputs import list_inputs
 from pipeline.output import find_output
-from schemas.errors import AudiomillError, ItemError
+from pipeline.probe import READ_HEADER, audio_hours
 from schemas.source import Source
+from stages.decode import PyavDecode
+from stages.decoding.decoder import IsolatedDecoder
 
-PROBED = 48
-"""Headers looked at to guess hours; they are spread evenly over the inputs, ordered by name."""
 BYTES_PER_FRAME = 7.9
 """Measured size of a shard, per codec frame of 8 codebooks."""
 FRAMES_PER_HOUR = 25 * 3600
@@ -94,7 +94,7 @@ def plan_job(job: Job, cluster: Cluster) -> Plan:
     pools = fit(job, cluster)
     output = find_output(job, listing)
     pending: Sequence[Source] = output.pending(job) if output else listing.sources
-    hours, probed = _audio_hours(pending)
+    hours, probed = _audio_hours(job, pending)
     sizes = pool_sizes(pools)
     stages = []
     busy: dict[str, float] = {}
@@ -136,32 +136,12 @@ def plan_job(job: Job, cluster: Cluster) -> Plan:
     )
 
 
-def _audio_hours(sources: Sequence[Source]) -> tuple[float, int]:
-    """Hours of audio, from the headers of a sample scaled by bytes; and how many were read."""
-    step = max(1, math.ceil(len(sources) / PROBED))
-    seconds = probed_bytes = 0.0
-    probed = 0
-    for source in sources[::step]:
-        found = _header_seconds(source)
-        if found is not None:
-            seconds += found
-            probed_bytes += source.size_bytes
-            probed += 1
-    if not probed_bytes:
-        return 0.0, probed
-    return seconds / probed_bytes * sum(s.size_bytes for s in sources) / 3600, probed
-
-
-def _header_seconds(source: Source) -> float | None:
-    import av
-
-    from stages.media import OPEN_OPTIONS
-
-    try:
-        with fetched(source) as path, av.open(str(path), options=OPEN_OPTIONS) as container:
-            return container.duration / av.time_base if container.duration else None
-    except (ItemError, AudiomillError, av.FFmpegError, OSError):
-        return None
+def _audio_hours(job: Job, pending: Sequence[Source]) -> tuple[float, int]:
+    """By the decode stage's limits, in a process that a file may crash or hang."""
+    stages = [named.stage for named in job.stages]
+    spec = next((s.spec for s in stages if isinstance(s, PyavDecode)), PyavDecode.Spec())
+    with closing(IsolatedDecoder(READ_HEADER, attempts=1)) as decoder:
+        return audio_hours(pending, spec.limits(), decoder)
 
 
 def _duration(hours: float) -> str:

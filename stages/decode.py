@@ -34,6 +34,14 @@ class PyavDecode(RecordingStage):
         on_damage: Literal["salvage", "fail"] = "salvage"
         """Keep what is good and flag it, or fail the input."""
 
+        def limits(self) -> Limits:
+            """What may come out of one file."""
+            return Limits(
+                max_s=self.max_hours * 3600,
+                max_bytes=self.max_decoded_mb << 20,
+                max_channels=self.max_channels,
+            )
+
     name: ClassVar[str] = "decode"
     engine: ClassVar[str] = "pyav"
     reads: ClassVar[frozenset[str]] = frozenset({"path"})
@@ -68,15 +76,10 @@ class PyavDecode(RecordingStage):
         if self.decoder is None:
             self.decoder = IsolatedDecoder()
         path = Path(recording.values["path"])
-        limits = Limits(
-            max_s=self.spec.max_hours * 3600,
-            max_bytes=self.spec.max_decoded_mb << 20,
-            max_channels=self.spec.max_channels,
-        )
         with open_audio(path) as file:
             megabytes = os.fstat(file.fileno()).st_size / 1e6
             wall_s = self.spec.wall_s_per_file + megabytes * WALL_S_PER_MB
-            found = self.decoder.read(file, path.name, limits, wall_s=wall_s)
+            found = self.decoder.read(file, path.name, self.spec.limits(), wall_s=wall_s)
         decoded = judged(*found, path.name)
         if decoded.damage and self.spec.on_damage == "fail":
             error_class, sentence = next(iter(decoded.damage.items()))

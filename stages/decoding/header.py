@@ -85,6 +85,11 @@ def claimed_length_s(container: Any, stream: Any, file: io.FileIO) -> float | No
     return seconds
 
 
+def guessed_length_s(container: Any) -> float | None:
+    """What FFmpeg makes of a file that states no length: mostly its size over its bit rate."""
+    return float(container.duration) / 1e6 if container.duration else None
+
+
 def _stated_length_s(container: Any, stream: Any) -> float | None:
     """Seconds that the header promises for this stream; None if it does not say."""
     if stream.duration:

@@ -36,6 +36,7 @@ from stages.decoding.header import (
     claimed_length_s,
     encrypted,
     first_audio_stream,
+    guessed_length_s,
     unopenable,
 )
 from stages.decoding.samples import SampleWriter
@@ -73,6 +74,17 @@ def read_audio(file: io.FileIO, name: str, limits: Limits, writer: SampleWriter)
     return reading.contents()
 
 
+def read_header(file: io.FileIO, name: str, limits: Limits, writer: SampleWriter) -> Contents:
+    """What the header says of the first audio stream: no samples and no stretches.
+
+    `claimed_s` is FFmpeg's guess where the header does not say. Raises like `read_audio`.
+    """
+    av.logging.set_level(av.logging.PANIC)
+    reading = _Pass(file, name, limits, writer)
+    reading.run(header_only=True)
+    return reading.contents()
+
+
 @dataclass(slots=True)
 class _Run:
     """A stretch that grows."""
@@ -107,8 +119,8 @@ class _Pass:
         self.claimed_s: float | None = None
         self.tolerance_s = 0.0
 
-    def run(self) -> None:
-        """Decodes the whole file."""
+    def run(self, *, header_only: bool = False) -> None:
+        """Decodes the whole file, or nothing of it."""
         self.file.seek(0)
         try:
             opened = av.open(
@@ -125,7 +137,10 @@ class _Pass:
             self.container = container.format.name
             stream = first_audio_stream(container, self.name)
             self._read_header(container, stream)
-            self._decode(container, stream)
+            if not header_only:
+                self._decode(container, stream)
+            elif self.claimed_s is None:
+                self.claimed_s = guessed_length_s(container)
         if self.num_encrypted and not self.runs:
             raise encrypted(self.name, self.codec)
 
