@@ -1,11 +1,13 @@
 """What do isolation and commits cost, against the same run without them?
 
 The demo corpus' recordings go through the demo job's chain in this process, each both ways: as a
-run does it (decoded in a child process; the attempt written down before it starts; its rows written
-and committed) and without (decoded here; no ledger; one commit of all rows at the end). The ratio
-of the walls of a round, and the median over the rounds, less 1.
+run does it (called as Ray calls an actor, with its watchdog and heartbeat; decoded in a child
+process; the attempt written down before it starts; its rows written and committed) and without
+(called directly; decoded here; no ledger; one commit of all rows at the end). The ratio of the
+walls of a round, and the median over the rounds, less 1.
 """
 
+import faulthandler
 import io
 import statistics
 import time
@@ -17,6 +19,7 @@ from benchmarks.faults.family import Asked, Report
 from benchmarks.machine import ROOT
 from pipeline.assemble import Job, assemble
 from pipeline.attempts import Ledger
+from pipeline.crew import Actor
 from pipeline.inputs import list_inputs
 from pipeline.item_state import ItemState
 from pipeline.manifest import Manifest
@@ -37,6 +40,7 @@ CHAINS: dict[str, tuple[str, ...]] = {
 }
 """The demo job's stages; and those that cost little, where overhead weighs most."""
 MOST_SHARE = 0.1
+DRIVER = "overhead"
 
 
 class _DecoderHere(IsolatedDecoder):
@@ -54,16 +58,19 @@ class _DecoderHere(IsolatedDecoder):
 def run(asked: Asked) -> Report:
     """Rounds of each chain; the first of each is not counted, because it loads the models."""
     report = Report(wanted=LONG_ROUNDS if asked.is_long else SHORT_ROUNDS)
-    figures: dict[str, float] = {}
+    figures: dict[str, float | None] = {}
     walls: dict[str, list[float]] = {}
     for chain in CHAINS if asked.is_long else ("light",):
         ratios, seconds = _measured(asked, chain, report.wanted)
-        figures[chain] = round(statistics.median(ratios) - 1, 4) if ratios else float("nan")
+        overhead = round(statistics.median(ratios) - 1, 4) if ratios else None
+        figures[chain] = overhead
         walls[chain] = seconds
         report.runs = len(ratios)
-        asked.say(f"{chain}: {figures[chain]:+.1%} of wall")
-        if figures[chain] > MOST_SHARE and asked.is_long and chain == "all_stages":
-            report.failures.append(f"{chain}: {figures[chain]:.1%} of wall; {asked.again()}")
+        if overhead is None:
+            continue
+        asked.say(f"{chain}: {overhead:+.1%} of wall")
+        if overhead > MOST_SHARE and asked.is_long and chain == "all_stages":
+            report.failures.append(f"{chain}: {overhead:.1%} of wall; {asked.again()}")
     report.figures = {
         "overhead": figures.get("all_stages"),
         "overhead_light": figures["light"],
@@ -92,8 +99,9 @@ class _Sides:
         self.labels = tuple(named.label for named in self.job.stages)
         self.sources = list_inputs(self.job.spec.inputs).sources
         self.manifest = Manifest.create(out)
-        self.worker, self.bare = Worker(self.job, out, None), Worker(self.bare_job, out, None)
-        self.ledger = Ledger(out, "overhead", "")
+        self.actor = Actor(DRIVER, "0", self.job, out, None)
+        self.bare = Worker(self.bare_job, out, None)
+        self.ledger = Ledger(out, DRIVER, "")
         self.ledger.open()
 
     def round(self, number: int) -> tuple[float, float]:
@@ -114,13 +122,14 @@ class _Sides:
 
     def close(self) -> None:
         self.ledger.close()
+        faulthandler.enable(file=2)  # the actor's watchdog had it write to the heartbeat
         for job in (self.job, self.bare_job):
             _stage(job).close()
 
     def _with(self, unit: Unit) -> None:
         self.ledger.starts({unit.unit_id: False})
-        result = self.worker.run_unit(unit, self.labels, True)
-        self.manifest.commit(unit.unit_id, result.files, unit.epoch)
+        receipt, _ = self.actor.call(unit.unit_id, 1, "run_unit", True, unit, self.labels, True)
+        self.manifest.commit(unit.unit_id, receipt.result.files, unit.epoch)
         self.ledger.ended(unit.unit_id)
 
     def _without(self, unit: Unit, items: list[ItemState]) -> None:
