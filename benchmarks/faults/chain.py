@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,9 @@ def _through(folder: Path, names: Sequence[str], stages: Sequence[str]) -> dict[
     kinds = [kind for kind in KINDS if kind.name in names]
     files = [kind for kind in kinds if kind.uri is None]
     start_ray(num_cpus=2, num_gpus=0)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
+    with listener() as heard:
         corpus = folder / "corpus"
-        make_corpus(corpus, kinds, port=server.getsockname()[1])
+        make_corpus(corpus, kinds, port=heard.port)
         good = corpus / "good"
         good.mkdir()
         for name in GOOD:
@@ -142,7 +141,7 @@ def _through(folder: Path, names: Sequence[str], stages: Sequence[str]) -> dict[
             run_job(job, meddler, open_tokenizer=open_tokenizer)
             found = _all(opened)
         seconds = time.monotonic() - started
-        connections = sum(1 for _ in _accepted(server))
+        connections = heard.connections()
     alone, out = _rows(folder / "alone", None), _rows(folder / "out", None)
     sources = {row["source_id"] for row in alone["recordings"]}
     runs = Manifest(folder / "out").table("runs").to_pylist()
@@ -179,13 +178,29 @@ def _all(names: Any) -> set[str]:
     return found
 
 
-def _accepted(server: socket.socket) -> Iterator[None]:
-    while True:
-        try:
-            server.accept()[0].close()
-        except BlockingIOError:
-            return
-        yield
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where nobody should connect to."""
+
+    server: socket.socket
+    port: int
+
+    def connections(self) -> int:
+        """How many there were since it was last asked."""
+        count = 0
+        with suppress(BlockingIOError):
+            while True:
+                self.server.accept()[0].close()
+                count += 1
+        return count
+
+
+@contextmanager
+def listener() -> Iterator[Listener]:
+    """On a free port of the loopback, for the block."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield Listener(server, server.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What strangers send to lead us elsewhere: files, references, names, SQL, YAML, text in a report.
 
 Files go through the chain (`chain.py`), where a listener and a watch see who follows them. The rest
-is put to the door that it would come through, here.
+is put to the door that it would come through, here; references lead to such a listener too.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
-from benchmarks.faults.chain import LURE_FAMILIES, LURE_STAGES, run_chain
+from benchmarks.faults.chain import LURE_FAMILIES, LURE_STAGES, listener, run_chain
 from benchmarks.faults.corpus import sample
 from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.steps import STEPS
 from benchmarks.malformed.kind import Setting
-from benchmarks.malformed.kinds import DISCARD_PORT, KINDS
+from benchmarks.malformed.kinds import KINDS
 from pipeline.inputs import fetched, list_inputs
 from pipeline.query import query
 from pipeline.report import render_page
@@ -89,8 +89,10 @@ def run(asked: Asked) -> Report:
     for text in YAML:
         path.write_text(text.format(**names))
         check(text[:60], lambda: load_job(path))
-    for uri in _references(folder):
-        check(uri[:60], partial(_read, uri))
+    with listener() as heard:
+        for uri in references(folder, heard.port):
+            check(uri[:60], partial(_read, uri))
+        connections = heard.connections()
     report.runs += 1
     is_open += [f"in the report: {found}" for found in _in_report()]
     lures = [kind for kind in KINDS if kind.family in LURE_FAMILIES]
@@ -99,21 +101,25 @@ def run(asked: Asked) -> Report:
         report.failures.append(f"{found['error']}; {asked.again()}")
     else:
         report.runs += sum(kind.uri is None for kind in lures)
-        is_open += [f"{found['connections']} connections"] * bool(found["connections"])
+        connections += found["connections"]
         is_open += [f"opened {name}" for name in found["canaries_opened"]]
         is_open += found["unexpected"]
+    is_open += [f"{connections} connections"] * bool(connections)
     report.wanted = report.runs
     report.failures += [f"{what}; {asked.again()}" for what in is_open]
     report.figures = {
         "open": None if found["error"] else len(is_open),
-        "connections": found.get("connections"),
+        "connections": None if found["error"] else connections,
         "canaries_opened": found.get("canaries_opened"),
     }
     return report
 
 
-def _references(folder: Path) -> Iterator[str]:
-    """References that are no path below the inputs, with what they are after in place."""
+def references(folder: Path, port: int) -> Iterator[str]:
+    """References that are no path below the inputs, with what they are after in place.
+
+    Those of the network name that port of the loopback.
+    """
     inputs = folder / "in"
     inputs.mkdir()
     (folder / "elsewhere").mkdir()
@@ -122,8 +128,8 @@ def _references(folder: Path) -> Iterator[str]:
     (inputs / "a.wav").symlink_to(folder / "elsewhere" / "a.wav")
     for kind in KINDS:
         if kind.uri is not None:
-            kind.make(Setting(path=folder / "reference", port=DISCARD_PORT))
-            yield kind.uri.format(folder=folder, port=DISCARD_PORT)
+            kind.make(Setting(path=folder / "reference", port=port))
+            yield kind.uri.format(folder=folder, port=port)
     for uri in TRAVERSAL:
         yield uri.format(folder=folder)
 
