@@ -6,6 +6,7 @@ what to do. Both files lay out that memory, and must agree.
 
 import errno
 import mmap
+import os
 import re
 import shutil
 import struct
@@ -17,6 +18,7 @@ from pathlib import Path
 from benchmarks.faults.tracing import INJECTED, NotHereError, Strace, Tracer
 
 SOURCE = Path(__file__).with_suffix(".c")
+PRELOAD = "LD_PRELOAD"
 COMPILERS = ("cc", "gcc", "clang")
 _NAME, _MOST = 20, 65536
 _ORDERS = struct.Struct(f"=iiII{_NAME}s")
@@ -43,7 +45,7 @@ class Failpoints:
             file.truncate(_ORDERS.size + _MOST * _MET.size)
             self._memory = mmap.mmap(file.fileno(), 0)
         self.environment: Mapping[str, str] = {
-            "LD_PRELOAD": str(library),
+            PRELOAD: ":".join(filter(None, [str(library), os.environ.get(PRELOAD)])),
             "AUDIOMILL_FAILPOINTS": str(orders),
         }
 

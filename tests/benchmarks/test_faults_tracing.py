@@ -143,3 +143,11 @@ def test_without_strace_and_a_compiler_it_is_said_what_is_missing(
     monkeypatch.setattr("benchmarks.faults.tracing.shutil.which", lambda name: None)
     with pytest.raises(NotHereError, match=r"strace is not installed .*no C compiler"):
         usable_tracer(tmp_path / "failpoints")
+
+
+def test_what_is_preloaded_already_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracer_here("failpoints", tmp_path)
+    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "failpoints" / "failpoints.so"))
+    ours, _, others = Failpoints(tmp_path / "more").environment["LD_PRELOAD"].partition(":")
+    assert ours == str(tmp_path / "more" / "failpoints.so")
+    assert others == str(tmp_path / "failpoints" / "failpoints.so")
