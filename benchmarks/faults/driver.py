@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.faults.toy import counted_job
 from benchmarks.machine import ROOT
@@ -29,12 +29,22 @@ from tests.pipeline.toy_jobs import Silent, open_toy_tokenizer
 
 @dataclass
 class Driver:
-    """A driver process, seen from outside."""
+    """A driver process, seen from outside; a context, so that none is left behind."""
 
     process: subprocess.Popen[str]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Ended, or killed if there is an error: its workers must not outlive what asked for it."""
+        if error is None:
+            self.end()
+        else:
+            self.kill()
+
     @classmethod
-    def start(cls, cluster: ToyCluster, log: Path) -> "Driver":
+    def start(cls, cluster: ToyCluster, log: Path) -> Self:
         """It is up once `up` is in its events; what it says of errors goes to `log`."""
         with log.open("a") as errors:
             process = subprocess.Popen(
@@ -84,7 +94,7 @@ class Driver:
         self._close()
 
     def end(self) -> None:
-        """Waits until it has left its Ray."""
+        """Waits until it has left its Ray, or has died."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.process.wait()

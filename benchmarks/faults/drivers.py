@@ -75,10 +75,9 @@ def undisturbed(asked: Asked, num_inputs: int) -> tuple[Path, Path]:
     if is_done.exists():
         return inputs, out
     write_inputs(inputs, num_inputs)
-    driver = Driver.start(asked.shared.cluster, folder / "drivers.log")
-    driver.ask(inputs, out, workers=WORKERS, work_s=0.0)
-    end = driver.wait_for("end")
-    driver.end()
+    with Driver.start(asked.shared.cluster, folder / "drivers.log") as driver:
+        driver.ask(inputs, out, workers=WORKERS, work_s=0.0)
+        end = driver.wait_for("end")
     if end["error"]:
         raise RuntimeError(f"the undisturbed run failed: {end['says']}")
     is_done.touch()
@@ -87,24 +86,29 @@ def undisturbed(asked: Asked, num_inputs: int) -> tuple[Path, Path]:
 
 def _until_done(asked: Asked, report: Report, cluster: ToyCluster, inputs: Path, out: str) -> None:
     """Drivers on one output, one after the other, all killed but the last."""
-    while True:
-        driver = Driver.start(cluster, asked.folder / "drivers.log")
-        driver.ask(inputs, out, workers=WORKERS, work_s=WORK_S)
-        may_kill = report.runs < report.wanted and not asked.is_over
-        rng = asked.rng(report.runs)
-        if may_kill and rng.random() < STARTING:
-            time.sleep(rng.uniform(0, START_S))
-        else:
-            commits = rng.randint(1, MOST_COMMITS) if may_kill else sys.maxsize
-            end = _listen(driver, commits)
-            if end is not None:
-                driver.end()
-                if end["error"]:
-                    report.failures.append(f"{end['error']}: {end['says']}; {asked.again()}")
-                return
-            time.sleep(rng.uniform(0, 3 * WORK_S))
-        driver.kill()
-        report.runs += 1
+    is_done = False
+    while not is_done:
+        with Driver.start(cluster, asked.folder / "drivers.log") as driver:
+            driver.ask(inputs, out, workers=WORKERS, work_s=WORK_S)
+            is_done = _ended(asked, report, driver)
+
+
+def _ended(asked: Asked, report: Report, driver: Driver) -> bool:
+    """Whether it came to its end; if not, it was killed."""
+    may_kill = report.runs < report.wanted and not asked.is_over
+    rng = asked.rng(report.runs)
+    if may_kill and rng.random() < STARTING:
+        time.sleep(rng.uniform(0, START_S))
+    else:
+        end = _listen(driver, rng.randint(1, MOST_COMMITS) if may_kill else sys.maxsize)
+        if end is not None:
+            if end["error"]:
+                report.failures.append(f"{end['error']}: {end['says']}; {asked.again()}")
+            return True
+        time.sleep(rng.uniform(0, 3 * WORK_S))
+    driver.kill()
+    report.runs += 1
+    return False
 
 
 def _listen(driver: Driver, commits: int) -> dict[str, Any] | None:

@@ -30,26 +30,27 @@ def run(asked: Asked) -> Report:
     log = asked.folder / "drivers.log"
     wanted, decoded_once = content(alone), times_decoded(inputs, alone)
     redone, replaced, jobs = 0, 0, 0
-    driver = Driver.start(asked.shared.cluster, log)
-    driver.wait_for("up")
-    while report.runs < report.wanted and not asked.is_over:
-        out, before = asked.folder / f"out-{jobs}", report.runs
-        driver.ask(inputs, out, workers=WORKERS, work_s=WORK_S)
-        end = _disturbed(asked, report, driver)
-        if end["error"]:
-            report.failures.append(f"job {jobs}: {end['error']}: {end['says']}; {asked.again()}")
-            break
-        redone += times_decoded(inputs, out) - decoded_once
-        runs = Manifest(out).table("runs", ["workers_replaced"]).to_pylist()
-        replaced += sum(row["workers_replaced"] for row in runs)
-        found = difference(wanted, content(out))
-        report.difference = (report.difference or Difference()) + found
-        if found:
-            kills = report.runs - before
-            report.failures.append(f"job {jobs} after {kills} kills: {found}; {asked.again()}")
-        jobs += 1
-        asked.say(f"{report.runs} kills, {jobs} jobs done, {redone} inputs decoded again")
-    driver.end()
+    with Driver.start(asked.shared.cluster, log) as driver:
+        driver.wait_for("up")
+        while report.runs < report.wanted and not asked.is_over:
+            out, before = asked.folder / f"out-{jobs}", report.runs
+            driver.ask(inputs, out, workers=WORKERS, work_s=WORK_S)
+            end = _disturbed(asked, report, driver)
+            if end["error"]:
+                report.failures.append(
+                    f"job {jobs}: {end['error']}: {end['says']}; {asked.again()}"
+                )
+                break
+            redone += times_decoded(inputs, out) - decoded_once
+            runs = Manifest(out).table("runs", ["workers_replaced"]).to_pylist()
+            replaced += sum(row["workers_replaced"] for row in runs)
+            found = difference(wanted, content(out))
+            report.difference = (report.difference or Difference()) + found
+            if found:
+                kills = report.runs - before
+                report.failures.append(f"job {jobs} after {kills} kills: {found}; {asked.again()}")
+            jobs += 1
+            asked.say(f"{report.runs} kills, {jobs} jobs done, {redone} inputs decoded again")
     report.figures = {
         "jobs": jobs,
         "inputs_a_job": num_inputs,
