@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import time
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 
 from benchmarks.faults.__main__ import FAMILIES, Family, main, summary
+from benchmarks.faults.chain import listener
 from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.corpus import num_hangs, sample
 from benchmarks.faults.corpus import run as run_corpus
 from benchmarks.faults.family import Asked, Report, Shared
+from benchmarks.faults.lures import references
+from benchmarks.faults.soak import too_much
 from benchmarks.faults.steps import STEPS, UNITS, problems
 from benchmarks.malformed.check import check_rows
 from benchmarks.malformed.kinds import KINDS
@@ -117,7 +121,9 @@ def test_a_report_says_how_sure_it_is_and_what_it_did_not_do(asked: Asked) -> No
     cut = Report(runs=2, wanted=3).to_json(asked, 1.0)
     assert cut["failures"] == ["2 of 3 in the time there was"]
     assert cut["failures_below"] is None
-    assert Report(failures=["x"], runs=5).to_json(asked, 1.0)["failures_below"] is None
+    assert Report(failures=["x"], runs=50).to_json(asked, 1.0)["failures_below"] is None
+    few = [Report(runs=runs).to_json(asked, 1.0)["failures_below"] for runs in (9, 10)]
+    assert few == [None, 0.3]
     assert [asked.rng(n).random() for n in (1, 2)] == [asked.rng(n).random() for n in (1, 2)]
 
 
@@ -146,7 +152,7 @@ def short_form() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(900)  # the first of these waits for all of them
+@pytest.mark.timeout(2400)  # the first of these waits for all of them
 @pytest.mark.parametrize(("name", "least"), LEAST_RUNS.items())
 def test_the_short_form_of_a_family_finds_nothing(
     short_form: dict[str, Any], name: str, least: int
@@ -169,8 +175,11 @@ def test_the_short_form_is_summed_up(short_form: dict[str, Any]) -> None:
     assert overhead["wall_s_with_and_without"].keys() == {"light"}
     assert len(overhead["wall_s_with_and_without"]["light"]) == 2
     soak = short_form["families"]["soak"]
-    assert soak["loops"] > 0
-    assert {"worker", "decoder", "driver"} <= soak["after_warm_up"].keys()
+    assert soak["loops"] > 0  # it makes one at least, however long that takes
+    seen = soak["after_warm_up"]
+    assert all(seen[role]["mb"] > 0 for role in ("worker", "decoder", "driver"))
+    assert soak["tolerated_growth"]["mb"] > 0
+    assert soak["failures_below"] is None
 
 
 def test_the_sample_of_the_corpus_is_of_every_family() -> None:
@@ -225,3 +234,23 @@ def test_a_job_beyond_its_time_is_a_hang(asked: Asked) -> None:
     report = run_corpus(late)
     assert report.figures == {"hangs": 1}
     assert "not done in the time there was" in report.failures[0]
+
+
+def test_what_grows_too_much_or_was_never_seen_is_told() -> None:
+    still = {"mb": 100.0, "files": 9.0, "threads": 2.0, "processes": 1.0}
+    still |= {f"{figure}_growth": 0.0 for figure in still}
+    assert [*too_much(still)] == []
+    assert [*too_much(still | {"mb_growth": 8.0})] == []
+    assert [*too_much(still | {"mb_growth": 8.1})] == ["grows by 8.1 MB on 100.0"]
+    assert [*too_much(still | {"mb": 1000.0, "mb_growth": 50.0})] == []
+    assert [*too_much(still | {"files_growth": 1.0})] == ["grows by 1.0 files on 9.0"]
+    assert [*too_much({})] == ["not seen often enough to tell"]
+
+
+def test_references_lead_to_a_listener_that_counts(tmp_path: Path) -> None:
+    with listener() as heard:
+        uris = list(references(tmp_path, heard.port))
+        assert sum(f"127.0.0.1:{heard.port}/" in uri for uri in uris) > 0
+        for _ in range(2):
+            socket.create_connection(("127.0.0.1", heard.port)).close()
+        assert (heard.connections(), heard.connections()) == (2, 0)
