@@ -11,14 +11,14 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
+from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, RayError
 
 from pipeline.events import event
 from pipeline.fit import Kind, Pool
 from pipeline.heartbeat import HeartbeatFile, last_words, path_of, read_heartbeat
 from pipeline.lost_starts import LostStarts
 from pipeline.quiet import QUIET_ENVIRONMENT
-from pipeline.ray_errors import end_from_outside, last_line, sentence
+from pipeline.ray_errors import last_line, sentence
 from pipeline.watchdog import Watchdog, is_timeout, signal_said
 from pipeline.worker import WRITING, Worker
 from schemas.errors import PlanError
@@ -190,8 +190,9 @@ class Crew:
             seat.node = ray.get(reference)
         except RayError as error:
             self._end(seat)
-            if cause := end_from_outside(error):
-                others = self._others_work(kind)
+            raised = isinstance(error, RayActorError) and error.actor_init_failed
+            if not raised and isinstance(error, RayActorError | NodeDiedError | OutOfMemoryError):
+                cause, others = sentence(error), self._others_work(kind)
                 wait_s = self._lost_starts.lost(seat.pool, seat.since, cause, others)
                 event("worker_start_lost", worker=seat.name, wait_s=wait_s, cause=cause)
                 return

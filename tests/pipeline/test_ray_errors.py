@@ -10,31 +10,33 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from pipeline.ray_errors import end_from_outside, last_line, sentence
+from pipeline.ray_errors import HEADING, last_line, sentence
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OutOfMemoryError("The node ran low on memory. Its top users:\nsecret"), "low on memory"),
-        (ActorUnavailableError("no route", None), "no route"),
+        (OutOfMemoryError("The node ran low. Its users:\nsecret"), "The node ran low"),
+        (ActorUnavailableError("no route", None), "The actor None is unavailable: no route"),
         (ActorDiedError(), "ActorDiedError"),
-        (RayActorError("1", "Its node died. Node 10.0.0.1"), "Its node died"),
+        (RayActorError("1", f"{HEADING}\n\tpid: 3\nIts node died. Node 10.0.0.1"), "Its node died"),
     ],
 )
-def test_what_ends_a_start_from_outside_is_told_in_a_sentence(error: RayError, told: str) -> None:
-    assert end_from_outside(error) == sentence(error)
-    assert told in sentence(error)
-    assert not any(word in sentence(error) for word in ("\n", "secret", "10.0.0.1"))
+def test_an_end_is_told_in_a_sentence(error: RayError, told: str) -> None:
+    assert sentence(error) == told
+
+
+def test_the_heading_is_that_of_ray() -> None:
+    assert HEADING == ActorDiedError.BASE_ERROR_MSG
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "told"),
     [
-        RuntimeEnvSetupError("pip said\nno such package\n"),
-        RayActorError("1", "Traceback\nno such package", actor_init_failed=True),
+        (RuntimeEnvSetupError("pip said\nno such package\n"), "no such package"),
+        (RayActorError("1", "Traceback\nKeyError: 'x'", actor_init_failed=True), "KeyError: 'x'"),
+        (RayActorError("1", ""), "no cause"),
     ],
 )
-def test_what_the_next_start_meets_as_well_is_told_by_its_last_line(error: RayError) -> None:
-    assert end_from_outside(error) == ""
-    assert last_line(error) == "no such package"
+def test_what_raised_is_told_by_its_last_line(error: RayError, told: str) -> None:
+    assert last_line(error) == told
