@@ -54,7 +54,7 @@ def test_different_sounds_use_different_codes(bundled: Tokenizer) -> None:
     for name in ("narration-music.flac", "conversation.mp3", "panel.opus", "mandarin.m4a"):
         use.add(bundled.encode([speech(name, bundled.sample_rate_hz)])[0])
     figures = use.figures()
-    assert figures["perplexity/0"] > 150  # of about 1,600 frames
+    assert figures["perplexity/0"] > 200  # of about 1,600 frames
     assert figures["perplexity/7"] > 40
 
 
