@@ -1,7 +1,6 @@
 """The page tells what SQL tells, shows hostile text as text, and is one quiet file."""
 
 import base64
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -14,15 +13,13 @@ import duckdb
 import numpy as np
 import pytest
 
-from pipeline.chart import Histogram, histogram_svg
 from pipeline.references import Reference, ReferenceTurn
 from pipeline.report import render_page, write_report
-from pipeline.report_distributions import MEASURES, Measure, read_distributions
+from pipeline.report_distributions import MEASURES
 from pipeline.report_figures import read_headline, read_losses
-from pipeline.report_format import clock, figure, money, share, span
 from pipeline.report_rows import read_samples, read_stages
 from pipeline.score import score_manifest
-from schemas.errors import OutputError, StorageError
+from schemas.errors import StorageError
 from tests.pipeline.manifest_rows import (
     Row,
     connection_with,
@@ -179,56 +176,11 @@ def test_a_segment_that_fails_is_a_loss_with_its_class() -> None:
     assert (loss.what, loss.outcome, loss.reason) == ("segments", "failed", "asr: ENGINE_ERROR")
 
 
-def test_histograms_count_every_finite_value_once() -> None:
-    values = [0.0, 1.0, 2.0, 500.0, float("nan"), float("inf"), None]
-    rows = [
-        segment("a", index, index + 1, snr_db=value, verdict="kept" if index % 2 else "dropped")
-        for index, value in enumerate(values)
-    ]
-    connection = connection_with(recordings=[recording("a")], segments=rows)
-    (distribution,) = read_distributions(connection, [Measure("snr_db", "SNR")])
-    assert sum(distribution.histogram.kept) == distribution.num_kept == 2
-    assert sum(distribution.histogram.rest) == distribution.num_rest == 2
-    assert distribution.histogram.kept_median == 250.5
-
-
-def test_values_beyond_a_fixed_scale_are_in_its_end_bins() -> None:
-    rows = [segment("a", i, i + 1, dnsmos_ovrl=value) for i, value in enumerate((0.2, 1.1, 5.9))]
-    connection = connection_with(recordings=[recording("a")], segments=rows)
-    (distribution,) = read_distributions(connection, [Measure("dnsmos_ovrl", "M", "", (1, 5))])
-    assert (distribution.histogram.low, distribution.histogram.high) == (1, 5)
-    assert distribution.histogram.kept[0] == 2
-    assert distribution.histogram.kept[-1] == 1
-
-
-def test_equal_values_make_a_histogram_too() -> None:
-    rows = [segment("a", i, i + 1, snr_db=7.0) for i in range(3)]
-    connection = connection_with(recordings=[recording("a")], segments=rows)
-    (distribution,) = read_distributions(connection, [Measure("snr_db", "SNR")])
-    assert sum(distribution.histogram.kept) == 3
-    assert "<svg" in histogram_svg(distribution.histogram, "SNR")
-
-
-def test_a_measure_that_is_no_column_is_an_error() -> None:
-    with pytest.raises(OutputError, match="no column 'loudness'"):
-        read_distributions(connection_with(), [Measure("loudness", "L")])
-
-
 def test_all_measures_are_columns_and_those_nobody_measured_are_named() -> None:
     page = Page(render_page(small_job(), job_name="j", score=None, clip=silent))
     assert len(page.all("svg")) == 2  # duration and SNR
     for measure in MEASURES[2:]:
         assert measure.title in page.text.partition("Not measured:")[2]
-
-
-def test_a_chart_takes_its_colours_from_the_page_and_is_the_same_each_time() -> None:
-    histogram = Histogram(0.0, 1.0, [1, 0, 3], [0, 2, 0], 0.4)
-    svg = histogram_svg(histogram, 'a "label" & <more>')
-    assert svg == histogram_svg(histogram, 'a "label" & <more>')
-    assert 'aria-label="a &quot;label&quot; &amp; &lt;more&gt;"' in svg
-    assert {"var(--kept)", "var(--rest)"} <= set(re.findall(r"var\(--\w+\)", svg))
-    assert not re.findall(r"#[0-9a-f]{6}\b", svg)
-    assert not re.search(r"<script|<style|<metadata|xlink|https?://", svg)
 
 
 def test_stage_seconds_are_summed_over_runs_in_order_of_first_run() -> None:
@@ -360,26 +312,6 @@ def test_a_page_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> Non
     (tmp_path / "report").write_text("a file where the folder should be")
     with pytest.raises(StorageError, match="the report cannot be written"):
         write_report(connection_with(), tmp_path, job_name="j", score=None, clip=silent)
-
-
-def test_figures_are_written_for_people() -> None:
-    assert [span(s) for s in (None, 0.04, 89, 90, 5400, 3.6e9)] == [
-        "–",
-        "0.0 s",
-        "89.0 s",
-        "1.5 min",
-        "1.5 h",
-        "1,000,000 h",
-    ]
-    assert [clock(s) for s in (0, 59.96, 61.25, 3723.4)] == [
-        "0:00.0",
-        "1:00.0",
-        "1:01.2",
-        "1:02:03.4",
-    ]
-    assert [figure(v) for v in (None, 0.123, -23.04, 7631.2)] == ["–", "0.12", "−23.0", "7,631"]
-    assert [money(a, "USD") for a in (0.0023, 12.5)] == ["0.0023 USD", "12.50 USD"]
-    assert [share(p, w) for p, w in ((1, 4), (9, 4), (1, 0))] == [25.0, 100.0, 0.0]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
