@@ -13,6 +13,8 @@ tokenizer_app = typer.Typer(
     help="Audio files to codes and back; training and scores.", no_args_is_help=True
 )
 
+Audio = Annotated[str, typer.Argument(metavar="AUDIO", help="A file, a folder or a glob.")]
+Codebooks = Annotated[int, typer.Option(min=1, max=32, help="RVQ layers to keep.")]
 Model = Annotated[
     str | None,
     typer.Option(help="Folder of a released tokenizer; without one, the bundled one."),
@@ -21,11 +23,11 @@ Model = Annotated[
 
 @tokenizer_app.command("encode")
 def tokenizer_encode(
-    source: Annotated[str, typer.Argument(metavar="AUDIO", help="A file, a folder or a glob.")],
+    source: Audio,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the codes.")],
     model: Model = None,
     device: Device = "cpu",
-    codebooks: Annotated[int, typer.Option(min=1, max=32, help="RVQ layers to keep.")] = 8,
+    codebooks: Codebooks = 8,
 ) -> None:
     """Turn audio files into codes, one NAME.codes.safetensors each.
 
@@ -76,11 +78,11 @@ def tokenizer_train(
 
 @tokenizer_app.command("eval")
 def tokenizer_eval(
-    source: Annotated[str, typer.Argument(metavar="AUDIO", help="A file, a folder or a glob.")],
+    source: Audio,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")],
     model: Model = None,
     device: Device = "cpu",
-    codebooks: Annotated[int, typer.Option(min=1, max=32, help="RVQ layers to keep.")] = 8,
+    codebooks: Codebooks = 8,
     keep_audio: Annotated[bool, typer.Option(help="Write what was decoded as WAV.")] = False,
 ) -> None:
     """Score a tokenizer's round trip: PESQ, STOI, speaker, mel distance, codebook use.

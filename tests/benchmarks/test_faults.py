@@ -4,7 +4,7 @@ import io
 import json
 import socket
 import time
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from benchmarks.faults.chain import listener
 from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.corpus import num_hangs, sample
 from benchmarks.faults.corpus import run as run_corpus
-from benchmarks.faults.family import Asked, Report, Shared
+from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.lures import references
 from benchmarks.faults.soak import too_much
 from benchmarks.faults.steps import STEPS, UNITS, problems
@@ -47,17 +47,6 @@ WRONG = (
     *("lost", "duplicated", "phantom", "changed", "unexpected", "hangs", "open", "connections"),
     *("violations", "processes_left"),
 )
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Asked:
-    return Asked(
-        name="tests",
-        seed=3,
-        is_long=False,
-        shared=Shared(tmp_path, ExitStack()),
-        deadline=time.monotonic() + 60,
-    )
 
 
 @pytest.mark.parametrize(

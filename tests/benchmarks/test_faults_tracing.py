@@ -2,9 +2,8 @@
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from benchmarks.faults.__main__ import main
 from benchmarks.faults.compare import Difference
 from benchmarks.faults.crashes import KILL, Fault, _wrong_end, meet, too_many
 from benchmarks.faults.failpoints import Failpoints, usable_tracer
-from benchmarks.faults.family import Asked, Report, Shared
+from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.step_server import DONE, step_server
 from benchmarks.faults.steps import STEPS
 from benchmarks.faults.tracing import NotHereError, Point, Strace, Tracer, num_calls, points
@@ -32,17 +31,6 @@ def tracer_here(kind: str, folder: Path) -> Tracer:
         return Strace() if kind == "strace" else Failpoints(folder / "failpoints")
     except NotHereError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Asked:
-    return Asked(
-        name="tests",
-        seed=3,
-        is_long=False,
-        shared=Shared(tmp_path, ExitStack()),
-        deadline=time.monotonic() + 60,
-    )
 
 
 @pytest.fixture
