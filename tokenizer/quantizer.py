@@ -119,16 +119,16 @@ class ResidualQuantizer(nn.Module):
                 initialise(codebook, rest_ND.detach(), spec, random)
             codes_N = codebook.nearest(rest_ND.detach())
             chosen_ND = codebook.lookup(codes_N)
-            seen_ND = x_ND.float() - total_ND.detach() if spec.dims else rest_ND
-            beside_ND, subspace = seen_ND, None
+            left_ND = x_ND.float() - total_ND.detach() if spec.dims else rest_ND
+            seen_ND, subspace = left_ND, None
             if level < len(spec.dims):
                 subspace = Subspace.of_entries(codebook, spec.dims[level])
-                seen_ND = subspace.project(seen_ND)
+                seen_ND = subspace.project(left_ND)
                 confined.append(seen_ND)
             if self.training:
                 update(codebook, seen_ND.detach(), codes_N, spec, random)
                 if subspace is not None:  # or the books behind would have to carry what drifts
-                    shift(codebook, subspace.beside(beside_ND.detach()) * (1 - spec.decay))
+                    shift(codebook, subspace.beside(left_ND.detach()) * (1 - spec.decay))
             losses.append(functional.mse_loss(seen_ND, chosen_ND))
             straight_ND = rest_ND + (chosen_ND - rest_ND).detach()
             rest_ND = rest_ND - straight_ND
