@@ -162,6 +162,11 @@ def _found(filesystem: Any, root: str, spec: InputsSpec) -> tuple[dict[str, dict
     if filesystem.isdir(root):
         found = filesystem.find(root, detail=True)
         entries = {p: info for p, info in found.items() if _wanted(p, root, spec)}
+        if not found:
+            raise SpecError(
+                f"inputs.uri: 0 files under {spec.uri!r}: the folder is empty, so none matches "
+                "inputs.include; put recordings there, or name another folder"
+            )
         if not entries:
             raise SpecError(
                 f"inputs.uri: {len(found)} files under {spec.uri!r}, but none matches "

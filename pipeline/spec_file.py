@@ -107,7 +107,9 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         text = "is missing"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        text = f"{message[0].lower()}{message[1:]}, found {found}{_unit_hint(location)}"
+        text = f"{message[0].lower()}{message[1:]}"
+        if location:  # else the whole spec was found
+            text += f", found {found}{_unit_hint(location)}"
     rest = f" (and {len(more)} more)" if more else ""
     return f"{where}: {text}{rest}"
 

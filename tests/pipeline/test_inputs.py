@@ -58,6 +58,7 @@ def test_names_below_the_current_folder_are_shown_as_written(
         ("{folder}/a**b.wav", "cannot be listed: Invalid pattern"),
         ("{folder}/gone [2024]/*.wav", r"a '\[' that belongs to a name is written"),
         ("{folder}/empty", "0 files under .*none matches inputs.include"),
+        ("{folder}/empty", "the folder is empty"),
         ("simplecache::s3://bucket/x", "the scheme 'simplecache::s3' is not accepted"),
     ],
 )
