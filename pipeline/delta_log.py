@@ -98,6 +98,11 @@ def replacing_entry(
 
 def read_entry(where: str, data: bytes) -> Entry:
     """What an entry says; raises `OutputError` if a byte of it is not as it was written."""
+    return entry_of(actions_of(where, data))
+
+
+def actions_of(where: str, data: bytes) -> list[dict[str, Any]]:
+    """The actions of an entry; raises `OutputError` if a byte of it is not as it was written."""
     try:
         head, *actions = [json.loads(line) for line in data.splitlines()]
         said = head["commitInfo"][_OURS]["sha256"]
@@ -108,7 +113,7 @@ def read_entry(where: str, data: bytes) -> Entry:
             f"{where}: the entry is damaged or another program wrote it ({error!r}); restore it "
             "from a backup, or run the job into a new output"
         ) from error
-    return entry_of(actions)
+    return actions
 
 
 def entry_of(actions: Iterable[Mapping[str, Any]]) -> Entry:

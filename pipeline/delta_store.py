@@ -4,26 +4,26 @@ An entry is a file that is linked into the log under its number, which is put-if
 disks and on NFS; on an object store it is an object (`working_copy.py`, `bucket.py`). Opening reads
 the newest checkpoint and the entries after it; from there on a refresh costs one failed `open`.
 An entry may also take files away (`forget.py`); a working copy then loses its copies of them.
-Checkpoints are made by `deltalake`, rarer and rarer as the log grows, and are copies: one that is
-torn or rotten is not used.
+Checkpoints (`checkpoint.py`) are made rarer and rarer as the log grows, and are copies: one that is
+torn or rotten is not used, and not built upon.
 """
 
 import hashlib
+import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import DeltaTable, Schema
-from deltalake.exceptions import DeltaError
+from deltalake import Schema
 
+from pipeline.checkpoint import Action, actions_in, checkpoint_of
 from pipeline.data_name import epoch_of
 from pipeline.delta_log import (
     PARTITION,
     TABLE_FOLDER,
     Entry,
     Replacement,
+    actions_of,
     entry_name,
     entry_of,
     first_entry,
@@ -32,7 +32,7 @@ from pipeline.delta_log import (
     replacing_entry,
     unit_entry,
 )
-from pipeline.files import PART_ENDING, storage_error, sync, write_text
+from pipeline.files import PART_ENDING, storage_error, sync, write_bytes
 from pipeline.store import DataFile
 from pipeline.working_copy import create, drop_stale, listing, publish, read, remove
 from schemas.errors import OutputError, StorageError
@@ -173,38 +173,40 @@ class DeltaStore:
 
     def _make_checkpoint(self) -> None:
         """A failure is only noted: the entries are the truth."""
+        base = self._checkpoint
         self._checkpoint = self.refresh()  # the next one is due later, whatever comes of this one
         try:
-            if not self._checkpointed():
-                # An earlier one is rotten, and deltalake builds on it: do it from the entries.
-                for name in listing(self.root, LOG_FOLDER):
-                    if name.endswith((_CHECKPOINT, _LAST_CHECKPOINT)):
-                        remove(self.root, name)
-                self._checkpointed()
-        except (OSError, StorageError) as error:
+            self._write_checkpoint(base)
+        except (OSError, StorageError, ValueError) as error:
             _warn("no checkpoint of %s: %s", self._log, error)
 
-    def _checkpointed(self) -> bool:
-        """Makes one of all that was read, and proves it if it says the same."""
-        path = self.root / _checkpoint_name(self._last)
+    def _write_checkpoint(self, base: int) -> None:
+        """Writes one of all that was read, from an earlier one where it can."""
         try:
-            DeltaTable(str(self._log.parent), version=self._last).create_checkpoint()
-            data = path.read_bytes()
-            entry = _checkpoint_entry(data)
-        except (DeltaError, ValueError) as error:
-            _warn("no checkpoint of %s: %s", self._log, error)
-            return False
+            earlier = _proved_checkpoint(self.root, base)
+        except (OSError, ValueError):
+            earlier, base = None, -1
+        data, num_rows = checkpoint_of(earlier, self._actions(base + 1))
+        entry = _checkpoint_entry(data)
         files = {file.name: file for file in entry.files}
         if (set(entry.units), files, entry.epoch or 0) != (self._units, self._files, self._epoch):
-            _warn("%s does not say what the entries say", path)
-            return False
-        sync(path)
-        proof = _proof_name(self._last)
-        write_text(self.root / proof, hashlib.sha256(data).hexdigest())
-        # The proof last: without it nobody reads the rest.
-        last = f"{LOG_FOLDER}/{_LAST_CHECKPOINT}"
-        publish(self.root, _checkpoint_name(self._last), last, proof)
-        return True
+            raise ValueError("it would not say what the entries say")
+        last = {"version": self._last, "size": num_rows, "sizeInBytes": len(data)}
+        contents = {
+            _checkpoint_name(self._last): data,
+            f"{LOG_FOLDER}/{_LAST_CHECKPOINT}": json.dumps(last).encode(),
+            # The proof last: without it nobody here reads the rest.
+            _proof_name(self._last): hashlib.sha256(data).hexdigest().encode(),
+        }
+        for name, content in contents.items():
+            write_bytes(self.root / name, content)
+        publish(self.root, *contents)
+
+    def _actions(self, first: int) -> Iterator[Action]:
+        """What the entries from `first` on say, line by line."""
+        for number in range(first, self._last + 1):
+            name = f"{LOG_FOLDER}/{entry_name(number)}"
+            yield from actions_of(str(self.root / name), read(self.root, name))
 
 
 def is_untouched(root: Path) -> bool:
@@ -242,8 +244,7 @@ def _proved_checkpoint(root: Path, number: int) -> bytes:
 
 
 def _checkpoint_entry(data: bytes) -> Entry:
-    rows = pq.read_table(pa.BufferReader(data), columns=["add", "txn"]).to_pylist()
-    return entry_of(rows)
+    return entry_of(actions_in(data, ["add", "txn"]))
 
 
 def _warn(message: str, *arguments: object) -> None:
