@@ -11,6 +11,12 @@ _MOST_CHUNKS = 1000
 _RIFF = (b"RIFF", b"RF64", b"BW64")
 _FILES = (*_RIFF, b"FORM", b"fLaC", b"OggS")
 """What other audio files begin with. No chunk is named so."""
+_SAMPLES = (b"data", b"SSND")
+_TAGS = (b"ID3", b"TAG")
+_PADDING_BYTES = 65_536
+"""So many zeros are taken for padding to the end of the file."""
+_FEWEST_BYTES = 64
+"""Fewer are a slip of whoever wrote the file, not audio: 2 ms of 16-bit samples at 16 kHz."""
 _EXTENSIBLE = 0xFFFE
 _LINEAR = (1, 3, _EXTENSIBLE)
 """Format tags of WAV for integers, for floats, and for either with the kind in an extension."""
@@ -48,6 +54,36 @@ def bytes_of_other_audio(file: BinaryIO) -> int:
         if name in _FILES:
             return size - (at - 8)
     return 0
+
+
+def bytes_of_no_chunk(file: BinaryIO) -> int:
+    """How many bytes right behind the samples of a WAV or AIFF file belong to no chunk; mostly 0.
+
+    They are samples where the header states too few of them, as a recorder that died between two
+    updates of it leaves it. Zeros are padding, and tags of MP3 players are not counted.
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    name = file.read(4)
+    if name not in (*_RIFF, b"FORM"):
+        return 0
+    order: Order = "big" if name == b"FORM" else "little"
+    for name, at, length in _chunks(file, size, first_chunk=12, length_bytes=4, order=order):
+        if name in _SAMPLES:
+            ends = (at + length, at + length + length % 2)  # some writers leave the pad byte out
+            left = size - ends[1]
+            if not length or left < _FEWEST_BYTES:
+                return 0
+            return 0 if any(_may_follow_samples(file, end) for end in ends) else left
+    return 0
+
+
+def _may_follow_samples(file: BinaryIO, at: int) -> bool:
+    """Whether a chunk begins there, a tag, or nothing but zeros."""
+    file.seek(at)
+    found = file.read(_PADDING_BYTES)
+    is_name = all(ord(" ") <= byte <= ord("~") for byte in found[:4])
+    return is_name or found.startswith(_TAGS) or not any(found)
 
 
 @dataclass(frozen=True, slots=True)

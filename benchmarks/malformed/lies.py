@@ -86,6 +86,15 @@ KINDS: tuple[Kind, ...] = (
         voice=True,
     ),
     from_bytes(
+        _FAMILY,
+        "wav-size-half",
+        "wav",
+        "the data chunk says half as many bytes, as a recorder that died between two updates of it",
+        lambda: wav.with_stated_size(64_000),
+        salvaged("DURATION_MISMATCH", (1.99, 2.01)),
+        voice=True,
+    ),
+    from_bytes(
         _FAMILY, "rf64", "wav", "RF64 that tells the truth", lambda: wav.rf64(128_000), clean()
     ),
     from_bytes(

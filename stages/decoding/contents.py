@@ -59,6 +59,8 @@ class Contents:
     ends_inside_page: bool
     bytes_of_other_audio: _Count
     """Behind the samples stands another audio file of so many bytes; it was not read."""
+    bytes_of_no_chunk: _Count
+    """Behind the samples that the header states stand so many bytes that nothing announces."""
     stretches: Annotated[tuple[Stretch, ...], MaxLen(MOST_STRETCHES)]
 
     @property

@@ -90,6 +90,13 @@ def _spell_out_length(decoded: Decoded, contents: Contents, name: str) -> None:
             f"{name}: {found_s:.2f} s decoded; behind its end stands another audio file of "
             f"{contents.bytes_of_other_audio} bytes, which was not read; split it in two",
         )
+    if contents.bytes_of_no_chunk:
+        decoded.damage.setdefault(
+            "DURATION_MISMATCH",
+            f"{name}: {found_s:.2f} s decoded, which is all that its header states; the "
+            f"{contents.bytes_of_no_chunk} bytes behind belong to no chunk and were not read; if "
+            "they are samples, mend the length in its header",
+        )
     if contents.ends_inside_page and "TRUNCATED" not in decoded.damage:
         decoded.damage["TRUNCATED"] = (
             f"{name}: {found_s:.2f} s decoded; wanted a whole last Ogg page, but the file "

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ItemError
-from stages.chunks import bytes_of_other_audio
+from stages.chunks import bytes_of_no_chunk, bytes_of_other_audio
 from stages.decoding.contents import (
     HIGHEST_RATE_HZ,
     MOST_STRETCHES,
@@ -283,6 +283,7 @@ class _Pass:
             )
         with reading_on(self.name):
             behind = bytes_of_other_audio(self.file)
+            unannounced = bytes_of_no_chunk(self.file)
             inside_page = self.container == "ogg" and ends_inside_ogg_page(self.file)
         return Contents(
             container=self.container,
@@ -291,6 +292,7 @@ class _Pass:
             tolerance_s=self.tolerance_s,
             num_errors=self.num_errors,
             bytes_of_other_audio=behind,
+            bytes_of_no_chunk=unannounced,
             ends_inside_page=inside_page,
             stretches=tuple(stretches),
         )

@@ -4,13 +4,21 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.malformed.formats import wav
-from stages.chunks import WideWords, bytes_of_other_audio, promised_over_held, wide_words
+from stages.chunks import (
+    WideWords,
+    bytes_of_no_chunk,
+    bytes_of_other_audio,
+    promised_over_held,
+    wide_words,
+)
 from tests.stages.media_files import encode, sine, wav_bytes
 
 TONE = sine(2, 16_000)
+SAMPLES = wav.pcm16(TONE.astype(np.float64))
 
 
 def promised(path: Path) -> float:
@@ -21,6 +29,11 @@ def promised(path: Path) -> float:
 def other_audio(path: Path) -> int:
     with path.open("rb") as file:
         return bytes_of_other_audio(file)
+
+
+def no_chunk(path: Path) -> int:
+    with path.open("rb") as file:
+        return bytes_of_no_chunk(file)
 
 
 def words(tmp_path: Path, **fields: Any) -> WideWords | None:
@@ -77,6 +90,47 @@ def test_what_is_inside_the_samples_is_no_other_file(tmp_path: Path) -> None:
     for stated in (None, wav.UNKNOWN_SIZE):
         path.write_bytes(wav.riff(wav.fmt(), wav.chunk(b"data", one + one, stated=stated)))
         assert other_audio(path) == 0
+
+
+@pytest.mark.parametrize(
+    ("stated", "unannounced"),
+    [
+        (len(SAMPLES) // 2, len(SAMPLES) // 2),
+        (len(SAMPLES) - 64, 64),
+        (2, len(SAMPLES) - 2),
+        *((size, 0) for size in (None, 0, len(SAMPLES) - 62, 2 * len(SAMPLES), wav.UNKNOWN_SIZE)),
+    ],
+)
+def test_samples_that_no_header_announces_are_counted(
+    tmp_path: Path, stated: int | None, unannounced: int
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav.riff(wav.fmt(), wav.chunk(b"data", SAMPLES, stated=stated)))
+    assert no_chunk(path) == unannounced
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"",
+        b"\n" * 60,
+        bytes(1),
+        bytes(5000),
+        wav.chunk(b"LIST", b"INFO" + bytes(99)),
+        b"ID3\x03" + bytes(80),
+        b"TAGa title",
+        wav.simple(),
+    ],
+)
+@pytest.mark.parametrize("num_bytes", [100, 101])
+@pytest.mark.parametrize("padded", [True, False])
+def test_what_usually_stands_behind_samples_is_none_of_them(
+    tmp_path: Path, behind: bytes, num_bytes: int, padded: bool
+) -> None:
+    path = tmp_path / "a.wav"
+    data = wav.chunk(b"data", bytes([7]) * num_bytes, padded=padded)
+    path.write_bytes(wav.riff(wav.fmt(), data) + behind)
+    assert no_chunk(path) == 0
 
 
 @pytest.mark.parametrize("length", [24, 25, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])

@@ -29,6 +29,7 @@ def contents(*stretches: Stretch) -> Contents:
         num_errors=0,
         ends_inside_page=False,
         bytes_of_other_audio=0,
+        bytes_of_no_chunk=0,
         stretches=stretches,
     )
 
