@@ -137,7 +137,7 @@ class Prompts:
 
     def codes(self, path: Path) -> "Codes":
         """Codes `[F, C]` of an audio file, whole groups. Raises `SpecError` for what is none."""
-        listed = list_inputs(InputsSpec(uri=str(path))).sources
+        listed = list_inputs(InputsSpec(uri=str(path)), "audio").sources
         try:
             waveform = self._reader.read(listed[0])
         except ItemError as error:

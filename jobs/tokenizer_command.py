@@ -46,7 +46,7 @@ def encode(source: str, out: Path, spec: TokenizeSpec) -> tuple[int, list[str]]:
     The tensor `codes` is uint16 `[frames, codebooks]`; the metadata hold the tokenizer's
     fingerprint. The audio is decoded and resampled to the tokenizer's rate, and nothing else.
     """
-    listing = list_inputs(InputsSpec(uri=source))
+    listing = list_inputs(InputsSpec(uri=source), "AUDIO")
     names = unique_names(listing.sources, source)
     tokenizer = open_tokenizer(spec)
     check_num_codebooks(spec.num_codebooks, tokenizer.num_codebooks)

@@ -51,7 +51,7 @@ def evaluate(
     from tokenizer.evaluation import ClipResult
     from tokenizer.evaluation import evaluate as evaluate_clips
 
-    listing = list_inputs(InputsSpec(uri=source))
+    listing = list_inputs(InputsSpec(uri=source), "AUDIO")
     tokenizer = open_tokenizer(spec)
     reader = AudioReader(tokenizer.sample_rate_hz)
     unread: list[ClipResult] = []

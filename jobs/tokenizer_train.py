@@ -66,7 +66,9 @@ def bring_clips(spec: TrainSpec, folder: Path) -> None:
 
     Clips that a run has already begun to train on are never replaced: `TrainingError`.
     """
-    sources = list_inputs(InputsSpec(uri=spec.data.uri, exclude=spec.data.exclude)).sources
+    sources = list_inputs(
+        InputsSpec(uri=spec.data.uri, exclude=spec.data.exclude), "data.uri"
+    ).sources
     settings = spec.data.model_dump(include={"min_clip_s", "silence_dbfs"})
     listed = [(relative_name(item.uri, spec.data.uri), item.size_bytes) for item in sources]
     made_of = hashlib.sha256(json.dumps([settings, listed]).encode()).hexdigest()[:16]
@@ -111,7 +113,7 @@ def read_backgrounds(spec: TrainSpec) -> Backgrounds:
     rate_hz = TokenizerSpec.from_config(spec.model, "model").sample_rate_hz
     reader = AudioReader(rate_hz)
     clips: list[Waveform] = []
-    for item in list_inputs(InputsSpec(uri=spec.data.backgrounds)).sources:
+    for item in list_inputs(InputsSpec(uri=spec.data.backgrounds), "data.backgrounds").sources:
         try:
             waveform = reader.read(item)
         except ItemError as error:

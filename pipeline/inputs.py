@@ -23,6 +23,7 @@ from schemas.job import InputsSpec
 from schemas.secret_words import secret_in_uri
 from schemas.source import Source
 
+IN_A_JOB = "inputs.uri"
 LEADS_OUT = "a link out of inputs.uri"
 """Stands as the etag of an input that is not to be opened."""
 
@@ -41,19 +42,21 @@ class Listing:
     num_left_alone: int
 
 
-def list_inputs(spec: InputsSpec) -> Listing:
+def list_inputs(spec: InputsSpec, key: str = IN_A_JOB) -> Listing:
     """Every input of the job; raises `SpecError` when there is none. Reads no file's content.
+
+    `key` is what the user knows the URI by, for the messages.
 
     A name that cannot be opened (a link to nothing, a loop of links) is an input like any other: it
     fails when its turn comes, and the job goes on.
     """
     if found_secret := secret_in_uri(spec.uri):
-        raise SpecError(f"inputs.uri: found {found_secret} in it, and URIs stand in every row")
-    filesystem, root = open_store(spec.uri)
+        raise SpecError(f"{key}: found {found_secret} in it, and URIs stand in every row")
+    filesystem, root = open_store(spec.uri, key)
     local = isinstance(filesystem, LocalFileSystem)
     base = Path.cwd()
     try:
-        entries, left_alone = _found(filesystem, root, spec)
+        entries, left_alone = _found(filesystem, root, spec, key)
         chosen = sorted(entries.items())[: spec.limit]
         if local:
             bounds = None if spec.follow_links else _bounds(root)
@@ -65,7 +68,7 @@ def list_inputs(spec: InputsSpec) -> Listing:
     except AudiomillError:
         raise
     except Exception as error:  # each store's library has errors of its own
-        raise SpecError(f"inputs.uri: {spec.uri!r} cannot be listed: {words(error)}") from error
+        raise SpecError(f"{key}: {spec.uri!r} cannot be listed: {words(error)}") from error
     return Listing(tuple(sources), left_alone)
 
 
@@ -154,7 +157,9 @@ def _check_regular(path: Path, source: Source) -> None:
         )
 
 
-def _found(filesystem: Any, root: str, spec: InputsSpec) -> tuple[dict[str, dict[str, Any]], int]:
+def _found(
+    filesystem: Any, root: str, spec: InputsSpec, key: str
+) -> tuple[dict[str, dict[str, Any]], int]:
     """Path to the store's facts of every input, never empty, and the number left alone."""
     if filesystem.isfile(root):
         return {root: filesystem.info(root)}, 0
@@ -164,17 +169,19 @@ def _found(filesystem: Any, root: str, spec: InputsSpec) -> tuple[dict[str, dict
         entries = {p: info for p, info in found.items() if _wanted(p, root, spec)}
         if not found:
             raise SpecError(
-                f"inputs.uri: 0 files under {spec.uri!r}: the folder is empty, so none matches "
-                "inputs.include; put recordings there, or name another folder"
+                f"{key}: 0 files under {spec.uri!r}: the folder is empty; put recordings there, "
+                "or name another folder"
             )
         if not entries:
-            raise SpecError(
-                f"inputs.uri: {len(found)} files under {spec.uri!r}, but none matches "
-                "inputs.include; name patterns there, for example ['**/*.wav']"
+            none = (
+                "none matches inputs.include; name patterns there, for example ['**/*.wav']"
+                if key == IN_A_JOB
+                else "none is named like audio (.wav, .flac and others); name files, or a glob"
             )
+            raise SpecError(f"{key}: {len(found)} files under {spec.uri!r}, but {none}")
         return entries, len(found) - len(entries)
     if not glob.has_magic(spec.uri):
-        raise SpecError(f"inputs.uri: there is nothing at {spec.uri!r} (looked at {root!r})")
+        raise SpecError(f"{key}: there is nothing at {spec.uri!r} (looked at {root!r})")
     here = f"{os.getcwd()}/"
     if is_local(spec.uri) and not spec.uri.startswith(("/", "file:/")) and root.startswith(here):
         # The pattern is what the user wrote, not what the current folder happens to be called.
@@ -183,7 +190,7 @@ def _found(filesystem: Any, root: str, spec: InputsSpec) -> tuple[dict[str, dict
     entries = {path: info for path, info in found.items() if info["type"] != "directory"}
     if not entries:
         raise SpecError(
-            f"inputs.uri: no file matches the glob {spec.uri!r}; "
+            f"{key}: no file matches the glob {spec.uri!r}; "
             "a '[' that belongs to a name is written '[[]'"
         )
     return entries, 0

@@ -57,16 +57,22 @@ def test_names_below_the_current_folder_are_shown_as_written(
         ("{folder}/*.ogg", "no file matches the glob"),
         ("{folder}/a**b.wav", "cannot be listed: Invalid pattern"),
         ("{folder}/gone [2024]/*.wav", r"a '\[' that belongs to a name is written"),
-        ("{folder}/empty", "0 files under .*none matches inputs.include"),
-        ("{folder}/empty", "the folder is empty"),
+        ("{folder}/empty", "0 files under .*the folder is empty"),
+        ("{folder}/notes", "1 files under .*none matches inputs.include"),
         ("simplecache::s3://bucket/x", "the scheme 'simplecache::s3' is not accepted"),
     ],
 )
 def test_a_place_without_inputs_is_one_line(folder: Path, uri: str, said: str) -> None:
     (folder / "empty").mkdir()
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a.txt").write_text("no audio")
     with pytest.raises(SpecError, match=said) as caught:
         list_inputs(InputsSpec(uri=uri.format(folder=folder)))
     assert "\n" not in str(caught.value)
+    with pytest.raises(SpecError) as caught:
+        list_inputs(InputsSpec(uri=uri.format(folder=folder)), "AUDIO")
+    assert str(caught.value).startswith("AUDIO: ")
+    assert "inputs." not in str(caught.value)
 
 
 def test_a_replaced_file_gets_another_id_and_is_not_taken_for_the_old_one(folder: Path) -> None:
