@@ -1,6 +1,7 @@
 """About how much audio a listing holds: a sample of headers, which a confined decoder reads."""
 
 import math
+import time
 from collections.abc import Sequence
 
 from pipeline.inputs import fetched
@@ -16,6 +17,8 @@ PROBED = 48
 """Headers looked at; they are spread evenly over the inputs, ordered by name."""
 WALL_S = 10.0
 """Of one header. One that takes longer is left out."""
+ALL_WALL_S = 60.0
+"""After this no further header is looked at: an estimate is not worth more of a wait."""
 LOWEST_BITS_PER_S = 2_000.0
 """The thriftiest codec that is read, narrow-band Speex, takes 2150 bit/s: what promises more audio
 than this has a header that lies, or holds silence."""
@@ -34,7 +37,10 @@ def audio_hours(
     step = max(1, math.ceil(len(sources) / PROBED))
     seconds = probed_bytes = 0.0
     probed = 0
+    deadline = time.monotonic() + ALL_WALL_S
     for source in sources[::step]:
+        if time.monotonic() > deadline:
+            break
         promised_s = _promised_s(source, limits, decoder)
         if promised_s is not None:
             seconds += promised_s

@@ -95,3 +95,15 @@ def test_of_many_inputs_a_sample_is_looked_at(tmp_path: Path, decoder: IsolatedD
 def test_nothing_to_do_takes_no_time(decoder: IsolatedDecoder) -> None:
     assert audio_hours((), LIMITS, decoder) == (0.0, 0)
     assert decoder.child is None
+
+
+def test_files_that_hang_their_reader_do_not_keep_a_plan_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.probe.WALL_S", 1.0)
+    monkeypatch.setattr("pipeline.probe.ALL_WALL_S", 0.5)
+    good(tmp_path, "a.wav", "sleep", "z.wav")
+    decoder = IsolatedDecoder(HOSTILE, attempts=1)
+    _, probed = audio_hours(listed(tmp_path), LIMITS, decoder)
+    decoder.close()
+    assert probed == 1, "what comes behind the one that hangs is not looked at any more"
