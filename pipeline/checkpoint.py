@@ -1,9 +1,8 @@
 """Checkpoints of a Delta log: one Parquet file with a row for every action that still holds.
 
 They are written here and not through `deltalake` 1.6, which keeps memory of every one it makes
-(README.md has the figures). Any reader of Delta reads them. The same log always gives the same
-bytes, from whichever earlier checkpoint they are made, so two drivers that make one at once make
-one file.
+(README.md has the figures). Any reader of Delta reads them. The same log gives the same bytes, from
+whichever earlier checkpoint of ours they are made.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,8 +80,8 @@ _SUBJECT = {"add": "file", "remove": "file"}
 def checkpoint_of(base: bytes | None, actions: Iterable[Action]) -> tuple[bytes, int]:
     """The checkpoint after `actions`, and the number of its rows.
 
-    The actions go on from the checkpoint `base`, or from nothing. Raises `ValueError` for
-    an action that the format does not have, and as `actions_in` does for the base.
+    The actions go on from the checkpoint `base`, or from nothing. Those of a kind that is not in
+    `SCHEMA` have no part in a checkpoint. Raises as `actions_in` does for the base.
     """
     last: dict[tuple[str, str], Action] = {}
     for action in actions:

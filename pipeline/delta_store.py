@@ -32,9 +32,10 @@ from pipeline.delta_log import (
     replacing_entry,
     unit_entry,
 )
-from pipeline.files import PART_ENDING, storage_error, sync, write_bytes
+from pipeline.files import PART_ENDING, storage_error, sync, write_text
+from pipeline.log_state import LogState
 from pipeline.store import DataFile
-from pipeline.working_copy import create, drop_stale, listing, publish, read, remove
+from pipeline.working_copy import create, drop_stale, has, listing, publish, read, remove
 from schemas.errors import OutputError, StorageError
 
 SHARDS_FOLDER = "shards"
@@ -56,9 +57,7 @@ class DeltaStore:
         self._log = root / LOG_FOLDER
         self._last = -1
         self._checkpoint = 0
-        self._units: set[str] = set()
-        self._files: dict[str, DataFile] = {}
-        self._epoch = 0
+        self._state = LogState()
         numbers, proofs = _look(root)
         if not numbers:
             raise OutputError(
@@ -68,12 +67,11 @@ class DeltaStore:
         for number in sorted(proofs, reverse=True) if trust_checkpoints else ():
             if self._read_checkpoint(number):
                 break
-        if self.refresh() < max(numbers):
-            raise OutputError(
-                f"{self._log / entry_name(self._last + 1)} is missing, and there are later ones; "
-                "restore it from a backup, or run the job into a new output"
-            )
-        if any(name.startswith(_TOMBSTONES) for name in self._files):
+        if self.refresh() < max([*numbers, *proofs]):
+            raise self._missing(self._last + 1)
+        if not has(root, f"{LOG_FOLDER}/{entry_name(self._checkpoint)}"):
+            raise self._missing(self._checkpoint)
+        if any(name.startswith(_TOMBSTONES) for name in self._state.files):
             drop_stale(root, self._is_garbage)
 
     @classmethod
@@ -103,17 +101,17 @@ class DeltaStore:
             self._take(read_entry(str(self.root / name), data), self._last + 1)
 
     def is_committed(self, unit: str) -> bool:
-        return unit in self._units
+        return unit in self._state.units
 
     def epoch(self) -> int:
-        return self._epoch
+        return self._state.epoch
 
     def units(self) -> frozenset[str]:
         """Units of which an entry has been seen."""
-        return frozenset(self._units)
+        return frozenset(self._state.units)
 
     def committed_files(self) -> Collection[DataFile]:
-        return list(self._files.values())
+        return list(self._state.files.values())
 
     def append(self, number: int, unit: str, files: Sequence[DataFile], epoch: int) -> bool:
         return self._append(number, unit_entry(unit, files, epoch))
@@ -148,18 +146,19 @@ class DeltaStore:
         remove(self.root, name)
 
     def _take(self, entry: Entry, number: int) -> None:
-        self._units |= entry.units
-        self._files |= {file.name: file for file in entry.files}
-        for name in entry.removed:
-            self._files.pop(name, None)
-        if entry.epoch is not None:
-            self._epoch = entry.epoch
+        self._state.take(entry)
         self._last = number
+
+    def _missing(self, number: int) -> OutputError:
+        return OutputError(
+            f"{self._log / entry_name(number)} is missing, and there are later ones; restore it "
+            "from a backup, or run the job into a new output"
+        )
 
     def _is_garbage(self, name: str) -> bool:
         """Whether no entry names that data file, nor ever will (see `garbage.py`)."""
         epoch = epoch_of(name)
-        return epoch is not None and epoch < self._epoch and name not in self._files
+        return epoch is not None and epoch < self._state.epoch and name not in self._state.files
 
     def _read_checkpoint(self, number: int) -> bool:
         try:
@@ -174,8 +173,8 @@ class DeltaStore:
     def _make_checkpoint(self) -> None:
         """A failure is only noted: the entries are the truth."""
         base = self._checkpoint
-        self._checkpoint = self.refresh()  # the next one is due later, whatever comes of this one
         try:
+            self._checkpoint = self.refresh()  # the next one is due later, whatever comes of this
             self._write_checkpoint(base)
         except (OSError, StorageError, ValueError) as error:
             _warn("no checkpoint of %s: %s", self._log, error)
@@ -187,20 +186,16 @@ class DeltaStore:
         except (OSError, ValueError):
             earlier, base = None, -1
         data, num_rows = checkpoint_of(earlier, self._actions(base + 1))
-        entry = _checkpoint_entry(data)
-        files = {file.name: file for file in entry.files}
-        if (set(entry.units), files, entry.epoch or 0) != (self._units, self._files, self._epoch):
+        if LogState.of([_checkpoint_entry(data)]) != self._state:
             raise ValueError("it would not say what the entries say")
-        last = {"version": self._last, "size": num_rows, "sizeInBytes": len(data)}
-        contents = {
-            _checkpoint_name(self._last): data,
-            f"{LOG_FOLDER}/{_LAST_CHECKPOINT}": json.dumps(last).encode(),
-            # The proof last: without it nobody here reads the rest.
-            _proof_name(self._last): hashlib.sha256(data).hexdigest().encode(),
-        }
-        for name, content in contents.items():
-            write_bytes(self.root / name, content)
-        publish(self.root, *contents)
+        if not create(self.root, _checkpoint_name(self._last), data):
+            return  # another driver made it, and proves it
+        size = {"size": num_rows, "sizeInBytes": len(data)}
+        newest = f"{LOG_FOLDER}/{_LAST_CHECKPOINT}"
+        write_text(self.root / newest, json.dumps({"version": self._last} | size))
+        publish(self.root, newest)
+        # The proof last: without it nobody here reads the rest.
+        create(self.root, _proof_name(self._last), hashlib.sha256(data).hexdigest().encode())
 
     def _actions(self, first: int) -> Iterator[Action]:
         """What the entries from `first` on say, line by line."""
@@ -222,17 +217,27 @@ def _look(root: Path) -> tuple[list[int], list[int]]:
     return numbers, proofs
 
 
-def rotten_checkpoints(root: Path) -> list[str]:
-    """Names of the checkpoints under `root` that are not as they were written."""
-    rotten = []
-    for number in sorted(_look(root)[1]):
+def wrong_checkpoints(root: Path) -> list[str]:
+    """A line for each checkpoint under `root` that does not say what the entries say."""
+    proofs = _look(root)[1]
+    state = LogState()
+    wrong = []
+    for number in range(max(proofs, default=-1) + 1):
+        name = f"{LOG_FOLDER}/{entry_name(number)}"
+        state.take(read_entry(str(root / name), read(root, name)))
+        if number not in proofs:
+            continue
         try:
-            _proved_checkpoint(root, number)
+            found = LogState.of([_checkpoint_entry(_proved_checkpoint(root, number))])
         except FileNotFoundError:
             continue  # only its proof is left
         except (OSError, ValueError):
-            rotten.append(_checkpoint_name(number))
-    return rotten
+            wrong.append(f"{_checkpoint_name(number)}: this checkpoint is not as it was written")
+        else:
+            if found != state:
+                said = "this checkpoint does not say what the entries say"
+                wrong.append(f"{_checkpoint_name(number)}: {said}")
+    return wrong
 
 
 def _proved_checkpoint(root: Path, number: int) -> bytes:

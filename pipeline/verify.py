@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data_name import data_name, epoch_of, unit_of
 from pipeline.delta_log import PARTITION
-from pipeline.delta_store import SHARDS_FOLDER, rotten_checkpoints
+from pipeline.delta_store import SHARDS_FOLDER, wrong_checkpoints
 from pipeline.manifest import Manifest
 from pipeline.output import read_inputs, read_job
 from pipeline.store import DataFile
@@ -99,10 +99,7 @@ def _verify(out: Path) -> Verification:
     commits = manifest.store.refresh()
     units = manifest.store.units()
     files = sorted(manifest.store.committed_files())
-    problems = [
-        f"{name}: this checkpoint is not as it was written; the log itself is whole, delete it"
-        for name in rotten_checkpoints(out)
-    ]
+    problems = [f"{wrong}; the log itself is whole, delete it" for wrong in wrong_checkpoints(out)]
     shard_rows = []
     for file in files:
         try:

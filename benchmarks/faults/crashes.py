@@ -16,7 +16,7 @@ from benchmarks.faults.compare import Difference
 from benchmarks.faults.failpoints import usable_tracer
 from benchmarks.faults.family import Asked, Report
 from benchmarks.faults.step_server import DONE, StepServer, step_server
-from benchmarks.faults.steps import STEPS, problems
+from benchmarks.faults.steps import STEPS, num_checkpoints, problems
 from benchmarks.faults.tracing import Point, points, was_injected
 
 KILL = "signal=SIGKILL"
@@ -77,9 +77,11 @@ def too_many(num_missed: int, num_met: int) -> bool:
 
 def _points_of(server: StepServer, name: str, folder: Path) -> list[Point]:
     log = folder / "trace"
-    said, status = server.do(name, _copy(folder), log, None)
-    if said != DONE:
-        raise RuntimeError(f"{name} does not work without a fault: {said} ({status})")
+    out = _copy(folder)
+    said, status = server.do(name, out, log, None)
+    wrong = problems(STEPS[name], out, done=True)[0] if said == DONE else [said]
+    if wrong or num_checkpoints(out) != STEPS[name].num_checkpoints:
+        raise RuntimeError(f"{name} does not work without a fault: {wrong} ({status})")
     found = points(log)
     if not found:
         raise RuntimeError(f"{name}: {server.tracer.by} saw no call that writes")

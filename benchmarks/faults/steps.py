@@ -39,6 +39,8 @@ class Step:
     """Of an output on which it was done."""
     units_before: frozenset[str] = frozenset()
     no_garbage: bool = False
+    num_checkpoints: int = 0
+    """Of an output on which it was done without a fault."""
     from_call: str | None = None
     """The first system call that is the step's own; what comes before is that of another step."""
 
@@ -87,16 +89,18 @@ def _prepare_commit(out: Path) -> None:
 
 
 def _prepare_checkpoint(out: Path) -> None:
+    """With an earlier one, to build upon."""
     _prepare_commit(out)
-    _commit(out, UNITS[1])
+    _commit_with_checkpoint(out, UNITS[1])
 
 
-def _commit_with_checkpoint(out: Path) -> None:
+def _commit_with_checkpoint(out: Path, unit: str) -> None:
+    usual = delta_store.COMMITS_PER_CHECKPOINT
     delta_store.COMMITS_PER_CHECKPOINT = 1
     try:
-        _commit(out, UNITS[2])
+        _commit(out, unit)
     finally:
-        delta_store.COMMITS_PER_CHECKPOINT = 100
+        delta_store.COMMITS_PER_CHECKPOINT = usual
 
 
 def _prepare_collect(out: Path) -> None:
@@ -124,10 +128,11 @@ STEPS = {
     ),
     "checkpoint": Step(
         prepare=_prepare_checkpoint,
-        do=_commit_with_checkpoint,
+        do=lambda out: _commit_with_checkpoint(out, UNITS[2]),
         from_call="link",
         units_before=frozenset(UNITS[:2]),
         units=frozenset(UNITS),
+        num_checkpoints=2,
     ),
     "collect": Step(
         prepare=_prepare_collect,
@@ -161,6 +166,7 @@ def problems(
         path = out / file.name
         if not path.is_file() or sha256_of(path) != file.sha256:
             said.append(f"{file.name} is committed and not whole")
+    said += delta_store.wrong_checkpoints(out)
     if said:
         return said, Difference()
     if done and step.no_garbage and not disturbed:
@@ -181,3 +187,8 @@ def _rows(units: frozenset[str] | set[str]) -> Rows:
         ]
         for name, table in TABLES.items()
     }
+
+
+def num_checkpoints(out: Path) -> int:
+    """How many checkpoints of an output are proved."""
+    return len(list((out / delta_store.LOG_FOLDER).glob("*.checkpoint.sha256")))

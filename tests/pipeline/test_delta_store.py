@@ -1,5 +1,6 @@
 """The store on a real disk: numbers are given once, hashes stay, what is damaged is named."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -12,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 
+from pipeline.checkpoint import Action, checkpoint_of
 from pipeline.commit import Outcome, commit_unit
-from pipeline.delta_log import EPOCH_ID
-from pipeline.delta_store import COMMITS_PER_CHECKPOINT, DeltaStore
+from pipeline.delta_log import EPOCH_ID, actions_of, entry_name
+from pipeline.delta_store import COMMITS_PER_CHECKPOINT, DeltaStore, wrong_checkpoints
 from pipeline.garbage import collect
 from pipeline.store import DataFile
 from schemas.errors import OutputError
@@ -249,3 +251,68 @@ def test_an_unknown_outcome_is_looked_up_and_a_known_failure_is_told(
     assert said in done.stdout
     assert DeltaStore(tmp_path).is_committed("u") is is_there
     assert [p.name for p in log_of(tmp_path).iterdir() if p.name.endswith(".part")] == []
+
+
+def write_proved(root: Path, number: int, data: bytes) -> None:
+    """As the store does it, whatever the content is."""
+    path = log_of(root) / f"{number:020}.checkpoint.parquet"
+    path.write_bytes(data)
+    path.with_suffix("").with_suffix(".checkpoint.sha256").write_text(
+        hashlib.sha256(data).hexdigest()
+    )
+
+
+def actions_to(root: Path, number: int) -> list[Action]:
+    entries = (log_of(root) / entry_name(n) for n in range(number + 1))
+    return [action for path in entries for action in actions_of(str(path), path.read_bytes())]
+
+
+def test_a_checkpoint_that_says_other_than_the_entries_is_named(
+    tmp_path: Path, store: DeltaStore
+) -> None:
+    commit_many(store, 4)
+    good, _ = checkpoint_of(None, actions_to(tmp_path, 2))
+    write_proved(tmp_path, 2, good)
+    assert wrong_checkpoints(tmp_path) == []
+    lacking, _ = checkpoint_of(None, actions_to(tmp_path, 2))
+    write_proved(tmp_path, 3, lacking)
+    (said,) = wrong_checkpoints(tmp_path)
+    assert said == (
+        f"manifest/_delta_log/{3:020}.checkpoint.parquet: this checkpoint does not say what the "
+        "entries say"
+    )
+
+
+def test_an_entry_that_only_a_checkpoint_still_knows_is_missed(
+    tmp_path: Path, store: DeltaStore
+) -> None:
+    commit_many(store, 3)
+    write_proved(tmp_path, 3, checkpoint_of(None, actions_to(tmp_path, 3))[0])
+    DeltaStore(tmp_path)
+    (log_of(tmp_path) / entry_name(3)).unlink()
+    for trust in (True, False):
+        with pytest.raises(OutputError, match=r"0003\.json is missing, and there are later ones"):
+            DeltaStore(tmp_path, trust_checkpoints=trust)
+
+
+def test_of_two_that_make_a_checkpoint_the_first_is_kept(tmp_path: Path, store: DeltaStore) -> None:
+    commit_many(store, COMMITS_PER_CHECKPOINT - 1)
+    theirs = log_of(tmp_path) / f"{COMMITS_PER_CHECKPOINT:020}.checkpoint.parquet"
+    theirs.write_bytes(b"of another driver, which has not proved it yet")
+    assert commit_unit(store, "last", [file("last")], 0) is Outcome.COMMITTED
+    assert theirs.read_bytes() == b"of another driver, which has not proved it yet"
+    assert list(log_of(tmp_path).glob("*.sha256")) == []
+    assert DeltaStore(tmp_path).is_committed("last")
+
+
+def test_a_commit_stands_although_its_checkpoint_cannot_be_made(
+    tmp_path: Path, store: DeltaStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit_many(store, COMMITS_PER_CHECKPOINT - 1)
+    # An entry that another driver writes, and that cannot be read: what comes after it is refused.
+    (log_of(tmp_path) / entry_name(COMMITS_PER_CHECKPOINT + 1)).mkdir()
+    number = store.refresh() + 1
+    assert store.append(number, "last", [file("last")], 0)
+    assert "no checkpoint of" in caplog.text
+    (log_of(tmp_path) / entry_name(COMMITS_PER_CHECKPOINT + 1)).rmdir()
+    assert DeltaStore(tmp_path).is_committed("last")
