@@ -25,9 +25,36 @@ CONNECT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 60
 """Without a single byte."""
 MAX_FETCH_S = 3600
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that was ever given to hosts (RFC 4291, section 2.4, and IANA's registry)."""
+_NO_PUBLIC_HOST: tuple[_Network, ...] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # an Azure machine's host: its metadata, DNS and health (Azure's docs)
+        "192.0.0.0/24",  # protocols of the IETF (RFC 6890); 192.0.0.192 is Oracle's metadata
+        "192.88.99.0/24",  # relays of 6to4 (RFC 7526)
+        "2001::/23",  # protocols of the IETF (RFC 2928); Teredo, 2001::/32, carries IPv4 (RFC 4380)
+        "3fff::/20",  # examples in documents (RFC 9637)
+    )
+)
+"""What Python's `is_global`, whose tables differ between releases, may take for public.
+
+Outside of `_GLOBAL_UNICAST`, and so refused too: site-local fec0::/10 (RFC 3879), 64:ff9b:1::/48 of
+local translators, which may reach any private IPv4 address (RFC 8215), IPv4-translated
+::ffff:0:0:0/96 (RFC 2765), and IPv4-compatible ::/96 (RFC 4291, section 2.5.5.1).
+"""
+_CARRIERS = tuple(
+    (ipaddress.IPv6Network(network), low_bit)
+    for network, low_bit in (
+        ("::ffff:0:0/96", 0),  # IPv4-mapped (RFC 4291, section 2.5.5.2)
+        ("64:ff9b::/96", 0),  # NAT64 (RFC 6052)
+        ("2002::/16", 80),  # 6to4 (RFC 3056)
+    )
+)
+"""Networks that lead to a public host where the IPv4 address in them does, and its lowest bit."""
 
 
 class PrivateAddressError(OSError):
@@ -49,11 +76,19 @@ def guarded_http() -> Any:
 
 def may_connect(address: str) -> bool:
     """Whether an IP address is public, or in a network that this machine's owner allows."""
-    found: _Address = ipaddress.ip_address(address.partition("%")[0])
-    found = _carried(found)
-    if found.is_global and not found.is_multicast:
+    named: _Address = ipaddress.ip_address(address.partition("%")[0])
+    found = _carried(named)
+    if _is_public(found):
         return True
-    return any(found in network for network in _allowed_networks())
+    return any(one in network for network in _allowed_networks() for one in (named, found))
+
+
+def _is_public(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    if any(address in network for network in _NO_PUBLIC_HOST):
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def refusal_in(error: BaseException | None) -> PrivateAddressError | None:
@@ -67,11 +102,10 @@ def refusal_in(error: BaseException | None) -> PrivateAddressError | None:
 
 def _carried(address: _Address) -> _Address:
     """The IPv4 address that an IPv6 address stands for, where it does."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    for network, low_bit in _CARRIERS:
+        if address in network:
+            return ipaddress.IPv4Address(int(address) >> low_bit & 0xFFFFFFFF)
+    return address
 
 
 def _allowed_networks() -> Iterator[_Network]:

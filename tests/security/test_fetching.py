@@ -106,6 +106,7 @@ def test_the_network_and_the_cloud_s_metadata_are_asked_nothing(address: str) ->
     [
         ("1.1.1.1", True),
         ("2606:4700:4700::1111", True),
+        *((carried, True) for carried in ("::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::")),
         *((private, False) for private in ("127.1.2.3", "192.168.0.9", "100.64.0.1", "0.0.0.0")),
         *((private, False) for private in ("224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1")),
         *(
@@ -113,10 +114,35 @@ def test_the_network_and_the_cloud_s_metadata_are_asked_nothing(address: str) ->
             for carried in ("::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe")
         ),
         ("fe80::1%eth0", False),
+        *((cloud, False) for cloud in ("168.63.129.16", "::ffff:168.63.129.16", "192.0.0.192")),
+        *((protocol, False) for protocol in ("192.0.0.8", "192.0.0.10", "192.88.99.1")),
+        *((local, False) for local in ("64:ff9b:1::101:101", "64:ff9b:1:a00:0:100::", "fec0::1")),
+        *((carried, False) for carried in ("::10.0.0.1", "::1.1.1.1", "::ffff:0:10.0.0.1")),
+        *((teredo, False) for teredo in ("2001::f5ff:fffe", "2001:0:101:101::fefe:fefe")),
+        *((unused, False) for unused in ("3fff::1", "4000::1", "5f00::1", "2001:db8::1")),
+        *((next_to_it, True) for next_to_it in ("168.63.129.17", "192.0.1.1", "2001:200::1")),
     ],
 )
 def test_an_address_is_public_or_refused(address: str, public: bool) -> None:
     assert may_connect(address) is public
+
+
+@pytest.mark.parametrize(
+    ("network", "address"),
+    [
+        ("168.63.129.16/32", "168.63.129.16"),
+        ("10.0.0.0/8", "64:ff9b::10.0.0.1"),
+        ("64:ff9b::/96", "64:ff9b::10.0.0.1"),
+        ("64:ff9b:1::/48", "64:ff9b:1::10.0.0.1"),
+        ("2001::/32", "2001:0:101:101::f5ff:fffe"),
+    ],
+)
+def test_what_the_owner_allows_wins(
+    monkeypatch: pytest.MonkeyPatch, network: str, address: str
+) -> None:
+    assert not may_connect(address)
+    monkeypatch.setenv(ALLOWED_NETWORKS, f"192.168.7.0/24, {network}")
+    assert may_connect(address)
 
 
 def test_an_allowed_network_is_fetched_from_and_a_mistyped_one_named(
