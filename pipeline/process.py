@@ -77,7 +77,7 @@ def _run_recording_stage(
             verdict = stage.process(item.recording())
             _check_writes(named, verdict)
         except Exception as error:  # noqa: BLE001  (the boundary: one bad item stops nobody)
-            _raise_if_ours(error)
+            raise_if_ours(error)
             item.failure = Failure.of(named.label, error)
             continue
         item.values.update(verdict.values)
@@ -139,7 +139,7 @@ def _run_batch(
         for verdict in verdicts:
             _check_writes(named, verdict)
     except Exception as error:  # noqa: BLE001  (the boundary: one bad item stops nobody)
-        _raise_if_ours(error)
+        raise_if_ours(error)
         if len(batch) == 1:
             batch[0][1].failure = Failure.of(named.label, error)
             return
@@ -166,7 +166,7 @@ def _check_writes(named: NamedStage, verdict: Verdict) -> None:
         )
 
 
-def _raise_if_ours(error: Exception) -> None:
+def raise_if_ours(error: Exception) -> None:
     """What is missing or full on our side stops the job and is blamed on no item."""
     if isinstance(error, StorageError | EngineMissingError):
         raise error

@@ -9,6 +9,7 @@ from pipeline.heartbeat import Heartbeat, read_heartbeats
 from pipeline.manifest import Manifest
 from pipeline.output import read_inputs, read_job
 from schemas.errors import OutputError
+from schemas.failures import UNCODED
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ class Status:
     """Codec frames of 1/25 s in committed shards."""
     shards: int
     untokenized: int
-    """Kept segments that are in no committed shard; 0 if the job makes no shards."""
+    """Kept segments that are to be coded still; 0 if the job makes no shards."""
+    uncoded: int
+    """Kept segments that could not be coded; table `failures` says why."""
     runs: int
     cost: float
     currency: str
@@ -96,7 +99,8 @@ class Status:
             f"hours: {self.hours:.3f} decoded, {self.kept_hours:.3f} kept "
             f"({self.yield_fraction:.1%} yield)",
             f"shards: {self.shards} with {self.frames} frames"
-            + (f", {self.untokenized} kept segments to go" if self.untokenized else ""),
+            + (f", {self.untokenized} kept segments to go" if self.untokenized else "")
+            + (f", {self.uncoded} kept segments without codes" if self.uncoded else ""),
             f"runs: {self.runs}, cost {self.cost:.4f} {self.currency}",
             *(worker.to_text() for worker in self.workers),
         ]
@@ -126,6 +130,9 @@ def status_of(out: Path) -> Status:
             ).fetchone()
         )
         tokenized = _row(db.execute("SELECT count(*) FROM tokens").fetchone())[0]
+        uncoded = _row(
+            db.execute("SELECT count(*) FROM failures WHERE stage = ?", [UNCODED]).fetchone()
+        )[0]
         runs, cost, currency = _row(
             db.execute(
                 "SELECT count(*), coalesce(sum(cost), 0), coalesce(any_value(currency), '') "
@@ -159,7 +166,8 @@ def status_of(out: Path) -> Status:
         kept_hours=float(kept_hours),
         frames=int(frames),
         shards=int(shards),
-        untokenized=kept - int(tokenized) if record["spec"].get("tokenize") else 0,
+        uncoded=int(uncoded),
+        untokenized=kept - int(tokenized) - int(uncoded) if record["spec"].get("tokenize") else 0,
         runs=int(runs),
         cost=float(cost),
         currency=str(currency),

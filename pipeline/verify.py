@@ -72,7 +72,8 @@ class Verification:
                 + (f" + {count['forgotten']} forgotten" if count["forgotten"] else "")
                 + f" + {count['pending']} pending",
                 f"{count['segments']} segments, {count['kept']} kept, {count['tokens']} of them in "
-                f"{count['shards']} shards",
+                f"{count['shards']} shards"
+                + (f", {count['uncoded']} without codes" if count["uncoded"] else ""),
             ]
         else:
             lines += ["rows were not counted, because files are damaged"]
@@ -200,6 +201,9 @@ def _unfinished(count: dict[str, int], *, makes_shards: bool) -> list[str]:
     problems = []
     if count["pending"]:
         problems += [f"the job: finished, but {count['pending']} inputs are pending"]
-    if makes_shards and count["kept"] != count["tokens"]:
-        problems += [f"the job: finished with {count['tokens']} of {count['kept']} segments coded"]
+    if makes_shards and count["kept"] != count["tokens"] + count["uncoded"]:
+        problems += [
+            f"the job: finished with {count['tokens']} of {count['kept']} segments coded and "
+            f"{count['uncoded']} failed in it"
+        ]
     return problems

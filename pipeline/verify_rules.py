@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from schemas.failures import UNCODED
+
 NAMED_AT_MOST = 3
 """Ids given as examples where a rule is broken."""
 
@@ -80,8 +82,16 @@ RULES = (
     _not_both(
         *("segments", "segment_id"),
         "SELECT segment_id FROM segments WHERE verdict = 'failed'",
-        "SELECT segment_id FROM failures WHERE segment_id IS NOT NULL",
+        f"SELECT segment_id FROM failures WHERE segment_id IS NOT NULL AND stage <> '{UNCODED}'",
         "failed without one cause, or not failed and with one",
+    ),
+    _not_both(
+        *("failures", "segment_id"),
+        f"SELECT segment_id FROM failures WHERE stage = '{UNCODED}'",
+        "SELECT segment_id FROM failures SEMI JOIN (SELECT segment_id FROM segments "
+        "WHERE verdict = 'kept') USING (segment_id) ANTI JOIN tokens USING (segment_id) "
+        f"WHERE stage = '{UNCODED}'",
+        "without codes and not kept, or with codes as well",
     ),
     _nowhere(
         *("segments", "segment_id", "recordings", "source_id, recording_id"), "of no recording"
@@ -116,7 +126,7 @@ RULES = (
     ),
 )
 
-_ACCOUNTS = """
+_ACCOUNTS = f"""
 SELECT (SELECT count(*) FROM inputs) AS inputs,
     (SELECT count(*) FROM recordings WHERE outcome = 'done') AS done,
     (SELECT count(*) FROM recordings WHERE outcome = 'rejected') AS rejected,
@@ -127,6 +137,7 @@ SELECT (SELECT count(*) FROM inputs) AS inputs,
     (SELECT count(*) FROM segments) AS segments,
     (SELECT count(*) FROM segments WHERE verdict = 'kept') AS kept,
     (SELECT count(*) FROM tokens) AS tokens,
+    (SELECT count(*) FROM failures WHERE stage = '{UNCODED}') AS uncoded,
     (SELECT count(*) FROM shards) AS shards
 """
 

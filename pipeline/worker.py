@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.assemble import Job, NamedStage
 from pipeline.blaming import blaming
 from pipeline.breaker import Blame, blames_of
+from pipeline.coding import Coded, Cut, WrittenShard, encoded, missing_audio, write_coded
 from pipeline.inputs import fetched
 from pipeline.item_state import ItemState
 from pipeline.manifest import write_rows
@@ -27,7 +28,8 @@ from pipeline.shards import ShardPlan, ShardRow, write_shard
 from pipeline.store import DataFile
 from pipeline.working_copy import writing_folder
 from schemas.codes import Codes, FrameEncoder, Waveform
-from schemas.errors import AudiomillError, EngineMissingError, ItemError
+from schemas.errors import AudiomillError, EngineMissingError
+from schemas.failures import UNCODED
 from schemas.ids import recording_id
 from schemas.job import TokenizeSpec
 from schemas.source import Source
@@ -35,7 +37,7 @@ from stages.base import RecordingStage
 
 OpenTokenizer = Callable[[TokenizeSpec], FrameEncoder]
 """Spec to a tokenizer; handed in by `jobs/`, because this room knows no tokenizer."""
-FETCHING, TOKENIZING, WRITING = "fetch", "tokenize", "write"
+FETCHING, TOKENIZING, WRITING = "fetch", UNCODED, "write"
 """What a worker does besides the stages, named as they are."""
 
 
@@ -171,9 +173,12 @@ class Worker:
         """All of the above at once, for a sweep that is a single station."""
         return self.finish(self.begin(unit, labels), last_sweep)
 
-    def cut(self, rows: Sequence[ShardRow]) -> tuple[list[Waveform], Clocks]:
-        """Waveforms of the rows, decoded and normalized as they were when they were measured."""
-        waveforms: list[Waveform] = []
+    def cut(self, rows: Sequence[ShardRow]) -> tuple[Cut, Clocks]:
+        """Waveforms of the rows, decoded and normalized as they were when they were measured.
+
+        A row whose recording cannot be had any more gets a failure instead.
+        """
+        pieces: Cut = []
         clocks: Clocks = {}
         audio_stages = [named.label for named in self._audio_stages()]
         current: ItemState | None = None
@@ -183,59 +188,54 @@ class Worker:
                 state = self.begin(unit, audio_stages)
                 add_clocks(clocks, state.clocks)
                 current = state.items[0]
-                if not current.alive or current.recording_id != row.recording_id:
-                    found = current.failure.message if current.failure else "its bytes differ"
-                    raise ItemError(
-                        "CHANGED",
-                        f"{row.source.uri} gave audio when it was measured and does not now "
-                        f"({found}); run with --fresh",
-                    )
-            audio = current.values["audio"]
-            waveforms.append(audio.cut(row.start_sample, row.end_sample))
-        return waveforms, clocks
+            missing = missing_audio(current, row)
+            span = (row.start_sample, row.end_sample)
+            pieces.append(missing or current.values["audio"].cut(*span))
+        return pieces, clocks
 
-    def encode(self, cut: tuple[list[Waveform], Clocks]) -> tuple[list[Codes], Clocks]:
+    def encode(self, cut: tuple[Cut, Clocks]) -> tuple[Coded, Clocks]:
         """Codes of waveforms, batched by frames."""
-        waveforms, clocks = cut
+        pieces, clocks = cut
         spec = self._tokenize_spec()
         tokenizer = self._opened_tokenizer()
-        clock = StageClock(items=len(waveforms))
         now = cpu_or_wall(uses_gpu=spec.device == "cuda")
-        started = now()
-        codes: list[Codes] = []
-        for batch in _by_frames(waveforms, tokenizer.samples_per_frame, spec.batch_frames):
-            self._begins(TOKENIZING)
-            codes += tokenizer.encode_numpy(batch, spec.num_codebooks)
-        clock.compute_s = now() - started
-        add_clocks(clocks, {"tokenize": clock})
-        return codes, clocks
 
-    def cut_and_encode(self, rows: Sequence[ShardRow]) -> tuple[list[Codes], Clocks]:
+        def encode(waveforms: Sequence[Waveform]) -> list[Codes]:
+            self._begins(TOKENIZING)
+            return tokenizer.encode_numpy(waveforms, spec.num_codebooks)
+
+        started = now()
+        coded = encoded(pieces, encode, tokenizer.samples_per_frame, spec.batch_frames)
+        add_clocks(clocks, {TOKENIZING: StageClock(len(pieces), now() - started)})
+        return coded, clocks
+
+    def cut_and_encode(self, rows: Sequence[ShardRow]) -> tuple[Coded, Clocks]:
         """Both at once, where the tokenizer runs on the CPU."""
         return self.encode(self.cut(rows))
 
-    def write(
-        self, plan: ShardPlan, *parts_then_fingerprint_and_epoch: Any
-    ) -> tuple[DataFile, list[int], Clocks]:
-        """Writes a shard from the codes of its chunks; gives the file and each row's frames."""
+    def write(self, plan: ShardPlan, *parts_then_fingerprint_and_epoch: Any) -> WrittenShard:
+        """Writes a shard from the codes of its chunks."""
         *parts, fingerprint, epoch = parts_then_fingerprint_and_epoch
         spec = self._tokenize_spec()
-        codes: list[Codes] = []
+        coded: Coded = []
         clocks: Clocks = {}
         for part, part_clocks in parts:
-            codes += part
+            coded += part
             add_clocks(clocks, part_clocks)
         self._begins(WRITING, limited=False)
-        file = write_shard(
-            plan,
-            codes,
-            self._out,
-            epoch=epoch,
-            fingerprint=fingerprint,
-            num_codebooks=spec.num_codebooks,
-            rows_per_group=spec.rows_per_group,
-        )
-        return file, [len(one) for one in codes], clocks
+
+        def write(rows: ShardPlan, codes: list[Codes]) -> DataFile:
+            return write_shard(
+                rows,
+                codes,
+                self._out,
+                epoch=epoch,
+                fingerprint=fingerprint,
+                num_codebooks=spec.num_codebooks,
+                rows_per_group=spec.rows_per_group,
+            )
+
+        return write_coded(plan, coded, clocks, write)
 
     def _opened(self, label: str) -> NamedStage:
         if label not in self._open:
@@ -281,18 +281,3 @@ def add_clocks(total: Clocks, more: Clocks) -> None:
         here = total.setdefault(label, StageClock())
         here.items += clock.items
         here.compute_s += clock.compute_s
-
-
-def _by_frames(
-    waveforms: list[Waveform], samples_per_frame: int, batch_frames: int
-) -> list[list[Waveform]]:
-    batches: list[list[Waveform]] = []
-    room = 0
-    for waveform in waveforms:
-        frames = -(-len(waveform) // samples_per_frame)
-        if not batches or frames > room:
-            batches.append([])
-            room = batch_frames
-        batches[-1].append(waveform)
-        room -= frames
-    return batches

@@ -4,6 +4,8 @@ import pyarrow as pa
 
 from schemas.column import Column, Table
 
+UNCODED = "tokenize"
+"""Stage of the failures of segments that were kept and have no codes: they stay `kept`."""
 ERROR_CLASSES = {
     "EMPTY_FILE": "the file holds no bytes",
     "NOT_AUDIO": "the bytes are no audio format that is accepted",
@@ -40,7 +42,12 @@ FAILURES = Table(
         Column("uri", pa.string(), "where the input lies", False),
         Column("recording_id", pa.string(), "digest of the bytes, if they were read"),
         Column("segment_id", pa.string(), "the segment; null when the whole input failed"),
-        Column("stage", pa.string(), "stage that failed, as the spec names it", False),
+        Column(
+            "stage",
+            pa.string(),
+            "stage that failed, as the spec names it; `tokenize`: a kept segment has no codes",
+            False,
+        ),
         Column(
             "error_class", pa.string(), "stable word to group by; see schemas/failures.py", False
         ),

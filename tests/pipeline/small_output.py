@@ -77,7 +77,8 @@ def _make_shards(job: Job, output: Output, worker: Worker) -> None:
         tokenizer=fingerprint,
     )
     for plan in plans:
-        file, frames, _ = worker.write(plan, worker.cut_and_encode(plan.rows), fingerprint, 0)
-        rows = shard_rows(plan, file, frames, fingerprint, job.spec.tokenize.num_codebooks)
-        files = [*write_rows(output.out, shard_unit(plan), 0, rows), file]
+        written = worker.write(plan, worker.cut_and_encode(plan.rows), fingerprint, 0)
+        assert written.file is not None
+        rows = shard_rows(written, written.file, fingerprint, job.spec.tokenize.num_codebooks)
+        files = [*write_rows(output.out, shard_unit(plan), 0, rows), written.file]
         output.manifest.commit(shard_unit(plan), files, 0)

@@ -130,6 +130,19 @@ def test_damage_to_what_the_job_was_begun_with_is_named(out: Path, name: str) ->
         verify(out)
 
 
+def _uncoded(failure: dict[str, Any], segment_id: str) -> dict[str, Any]:
+    return failure | {"stage": "tokenize", "segment_id": segment_id}
+
+
+def test_a_segment_is_coded_or_failed_and_not_both(out: Path) -> None:
+    tokens = Manifest(out).table("tokens").to_pylist()
+    coded = tokens[0]["segment_id"]
+    rewrite(out, "failures", lambda rows: rows.append(_uncoded(rows[0], coded)))
+    problems = verify(out).problems
+    assert any("without codes and not kept, or with codes as well" in said for said in problems)
+    assert any(f"of {len(tokens)} segments coded and 1 failed" in said for said in problems)
+
+
 @pytest.mark.parametrize(
     ("table", "change", "said"),
     [
@@ -147,6 +160,11 @@ def test_damage_to_what_the_job_was_begun_with_is_named(out: Path, name: str) ->
         ("tokens", lambda rows: rows[0].update(num_frames=3), "disagree with the shards'"),
         ("shards", lambda rows: rows[0].update(sha256="0"), "disagree with the shards' own"),
         ("failures", lambda rows: rows.clear(), "failed without one cause"),
+        (
+            "failures",
+            lambda rows: rows.append(_uncoded(rows[0], "x")),
+            "without codes and not kept",
+        ),
     ],
 )
 def test_rows_that_do_not_add_up_are_named(
