@@ -59,9 +59,11 @@ def list_inputs(spec: InputsSpec, key: str = IN_A_JOB) -> Listing:
         entries, left_alone = _found(filesystem, root, spec, key)
         chosen = sorted(entries.items())[: spec.limit]
         if local:
-            bounds = None if spec.follow_links else _bounds(root)
+            bounds = bounds_of(spec, key)
+            real_bounds = bounds and os.path.realpath(bounds)
             sources = [
-                Source(_shown(path, base), *_local_version(path, bounds)) for path, _ in chosen
+                Source(_shown(path, base), *_local_version(path, real_bounds), bounds)
+                for path, _ in chosen
             ]
         else:
             sources = [remote_source(filesystem, path, info) for path, info in chosen]
@@ -70,6 +72,16 @@ def list_inputs(spec: InputsSpec, key: str = IN_A_JOB) -> Listing:
     except Exception as error:  # each store's library has errors of its own
         raise SpecError(f"{key}: {spec.uri!r} cannot be listed: {words(error)}") from error
     return Listing(tuple(sources), left_alone)
+
+
+def bounds_of(spec: InputsSpec, key: str = IN_A_JOB) -> str | None:
+    """`Source.bounds` of all inputs of a spec: the folder or the file that it names."""
+    if spec.follow_links or not is_local(spec.uri):
+        return None
+    _, root = open_store(spec.uri, key)
+    while glob.has_magic(root) and not os.path.exists(root):
+        root = os.path.dirname(root)
+    return root
 
 
 @contextmanager
@@ -81,15 +93,11 @@ def fetched(source: Source) -> Iterator[Path]:
     Raises `ItemError`: UNREADABLE for what is no regular file or cannot be fetched, CHANGED for a
     file that is not the one that was listed, FORBIDDEN_URI for what must not be opened. A local
     file is looked at again when the block ends: one that changed while it was read may have given
-    bytes of both.
+    bytes of both, and one that became a link meanwhile those of another file.
     """
     if is_local(source.uri):
         if source.etag == LEADS_OUT:
-            raise ItemError(
-                "FORBIDDEN_URI",
-                f"{source.uri} is a link that leads out of the folder of the inputs; put the file "
-                "there, or set inputs.follow_links=true where all links can be trusted",
-            )
+            raise _leads_out(source)
         local = _local_path(source.uri)
         _check_regular(local, source)
         if _is_text(local):
@@ -145,6 +153,8 @@ def _check_regular(path: Path, source: Source) -> None:
         raise ItemError(
             "UNREADABLE", f"{source.uri} cannot be opened: {error.strerror or error}"
         ) from error
+    if source.bounds is not None and not _is_within(path, os.path.realpath(source.bounds)):
+        raise _leads_out(source)
     if not stat.S_ISREG(found.st_mode):
         raise ItemError(
             "UNREADABLE", f"{source.uri} is no regular file; only plain files are read as audio"
@@ -155,6 +165,19 @@ def _check_regular(path: Path, source: Source) -> None:
             f"{source.uri} changed since it was listed ({source.size_bytes} bytes then, "
             f"{found.st_size} now); run with --fresh to list again",
         )
+
+
+def _is_within(path: Path | str, real_bounds: str) -> bool:
+    """Whether a path leads to that place or below it, whatever is a link on the way."""
+    return os.path.commonpath((os.path.realpath(path), real_bounds)) == real_bounds
+
+
+def _leads_out(source: Source) -> ItemError:
+    return ItemError(
+        "FORBIDDEN_URI",
+        f"{source.uri} is a link that leads out of the folder of the inputs, or lies behind one; "
+        "put the file there, or set inputs.follow_links=true where all links can be trusted",
+    )
 
 
 def _found(
@@ -226,14 +249,7 @@ def _local_path(uri: str) -> Path:
     return Path.cwd() / path
 
 
-def _bounds(root: str) -> str | None:
-    """Real path of the folder that links must not lead out of; None where a file was named."""
-    while glob.has_magic(root) and not os.path.isdir(root):
-        root = os.path.dirname(root)
-    return os.path.realpath(root) if os.path.isdir(root) else None
-
-
-def _local_version(path: str, bounds: str | None) -> tuple[int, str]:
+def _local_version(path: str, real_bounds: str | None) -> tuple[int, str]:
     """Size in bytes and mtime in ns of what lies at `path`; 0 and '' for what cannot be followed.
 
     No file that is there has '' as its etag, so one that appears later counts as changed.
@@ -242,8 +258,6 @@ def _local_version(path: str, bounds: str | None) -> tuple[int, str]:
         found = os.stat(path)
     except OSError:
         return 0, ""
-    if bounds is not None and os.path.islink(path):
-        target = os.path.realpath(path)
-        if os.path.commonpath((target, bounds)) != bounds:
-            return 0, LEADS_OUT
+    if real_bounds is not None and os.path.islink(path) and not _is_within(path, real_bounds):
+        return 0, LEADS_OUT
     return found.st_size, str(found.st_mtime_ns)

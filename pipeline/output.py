@@ -18,7 +18,7 @@ from pipeline.bucket import PROBE
 from pipeline.delta_log import TABLE_FOLDER
 from pipeline.delta_store import SHARDS_FOLDER, is_untouched
 from pipeline.files import part_of, storage_error, write_parquet
-from pipeline.inputs import Listing
+from pipeline.inputs import Listing, bounds_of
 from pipeline.manifest import Manifest
 from pipeline.output_lock import LOCK_FILE
 from pipeline.store import DataFile
@@ -36,6 +36,7 @@ from pipeline.working_copy import (
     shown,
 )
 from schemas.errors import AudiomillError, OutputError
+from schemas.job import InputsSpec
 from schemas.source import Source
 
 FORMAT = 2
@@ -249,16 +250,18 @@ def write_inputs(out: Path, sources: tuple[Source, ...]) -> DataFile:
 
 def read_inputs(out: Path) -> tuple[Source, ...]:
     """The inputs that the job was begun with."""
-    said = DataFile(**read_job(out)["inputs"])
+    record = read_job(out)
+    said = DataFile(**record["inputs"])
     path = out / said.name
     try:
         data = read(out, said.name)
         if hashlib.sha256(data).hexdigest() != said.sha256:
             raise ValueError("its checksum disagrees")
         table = pq.read_table(io.BytesIO(data), columns=["uri", "size_bytes", "etag"])
+        bounds = bounds_of(InputsSpec.model_validate(record["spec"]["inputs"]))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} cannot be read ({error}); restore it, or use --fresh") from error
-    return tuple(Source(**row) for row in table.to_pylist())
+    return tuple(Source(**row, bounds=bounds) for row in table.to_pylist())
 
 
 def _check_same_job(job: Job, out: Path, was: dict[str, Any]) -> None:

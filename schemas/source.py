@@ -1,6 +1,6 @@
 """An input as it was listed, before a byte of it was read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.ids import source_id
 
@@ -13,6 +13,9 @@ class Source:
     size_bytes: int
     etag: str
     """mtime in ns for local files, else the store's etag: changes when the content does."""
+    bounds: str | None = field(default=None, compare=False)
+    """Path that links on a disk must not lead out of, as the job names it; None: they may lead
+    anywhere. No part of the id, and of no table."""
 
     @property
     def source_id(self) -> str:

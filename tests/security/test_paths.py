@@ -1,13 +1,16 @@
 """Names made to be taken for paths, options or lines: what a job reads and writes stays its own."""
 
 import os
+import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.inputs import fetched, list_inputs
 from pipeline.manifest import Manifest
+from pipeline.output import open_output
 from pipeline.references import GroundTruthError, find_references
 from pipeline.run import run_job
 from schemas.errors import ItemError, OutputError, SpecError
@@ -110,6 +113,60 @@ def test_a_link_that_the_spec_itself_names_is_read(tmp_path: Path) -> None:
         (source,) = list_inputs(InputsSpec(uri=str(tmp_path / uri))).sources
         with fetched(source) as path:
             assert path.read_text() == "audio"
+
+
+def lead_out(path: Path, secret: Path) -> None:
+    """Puts a link to `secret` in the place of a file or a folder; size and mtime stay the same."""
+    files = [found for found in path.rglob("*") if found.is_file()] if path.is_dir() else [path]
+    for file in files:
+        target = secret / file.relative_to(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes().replace(b"public", b"secret"))
+        status = file.stat()
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    path.rename(path.with_name("moved"))
+    path.symlink_to(secret)
+
+
+@pytest.mark.parametrize("swapped", ["x/y/a.txt", "x/y", "x"])
+@pytest.mark.parametrize("uri", ["in", "in/**/*.txt", "in/*/y/a.txt"])
+def test_what_was_listed_is_read_through_no_link_that_took_its_place(
+    tmp_path: Path, swapped: str, uri: str
+) -> None:
+    file = tmp_path / "in" / "x" / "y" / "a.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("public")
+    spec = InputsSpec(uri=str(tmp_path / uri), include=["**/*.txt"])
+    job = toy_job(tmp_path / "in", tmp_path / "out")
+    job = replace(job, spec=job.spec.model_copy(update={"inputs": spec}))
+    listing = list_inputs(spec)
+    (begun,) = open_output(job, listing).sources
+    (trusting,) = list_inputs(spec.model_copy(update={"follow_links": True})).sources
+    (source,) = listing.sources
+    assert source == begun == trusting
+    with pytest.raises(ItemError, match="leads out of the folder") as caught, fetched(source):
+        lead_out(tmp_path / "in" / swapped, tmp_path / "secret")
+    assert caught.value.error_class == "FORBIDDEN_URI"
+    for sent in (source, begun):
+        assert refusal(pickle.loads(pickle.dumps(sent))).error_class == "FORBIDDEN_URI"
+    with fetched(trusting) as path:
+        assert path.read_text() == "secret"
+
+
+def test_a_link_within_the_folder_may_take_a_file_s_place(tmp_path: Path) -> None:
+    (tmp_path / "in" / "x").mkdir(parents=True)
+    (tmp_path / "in" / "x" / "a.txt").write_text("public")
+    for uri in ("in", "in/x", "in/x/*.txt", "in/x/a.txt"):
+        spec = InputsSpec(uri=str(tmp_path / uri), include=["x/a.txt", "a.txt"])
+        (source,) = list_inputs(spec).sources
+        before = source.source_id
+        (tmp_path / "in" / "x").rename(tmp_path / "in" / "moved")
+        (tmp_path / "in" / "x").symlink_to("moved")
+        with fetched(source) as path:
+            assert path.read_text() == "public"
+        (tmp_path / "in" / "x").unlink()
+        (tmp_path / "in" / "moved").rename(tmp_path / "in" / "x")
+        assert before == Source(source.uri, source.size_bytes, source.etag).source_id
 
 
 def test_no_glob_reaches_through_a_linked_folder(tmp_path: Path) -> None:
