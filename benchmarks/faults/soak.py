@@ -39,10 +39,8 @@ SHORT_STAGES = ("decode", "normalize", "vad")
 """Whose models load in seconds; the long form has all."""
 SAMPLES, SHORT_SAMPLES = 180, 30
 WARM_UP = 1 / 3
-MOST_GROWTH = 0.05
-"""Of memory, over the time that counts: what the noise of other inputs in flight makes."""
 SLACK_MB = 8.0
-"""Or so much, where it is more."""
+"""Of a role's memory, over the time that counts: what the noise of other inputs in flight makes."""
 MOST_MORE = 1.0
 """Of files, threads and processes: so much growth is a failure, and less is not."""
 ROLES = {
@@ -104,7 +102,6 @@ def run(asked: Asked) -> Report:
         "after_warm_up": growth,
         "tolerated_growth": {
             "mb": SLACK_MB,
-            "or_share_of_mb": MOST_GROWTH,
             "files_threads_processes_below": MOST_MORE,
         },
         "processes_left": len(left),
@@ -148,14 +145,11 @@ def _growth(samples: list[dict[str, dict[str, float]]], role: str) -> dict[str, 
 
 
 def too_much(figures: dict[str, float]) -> Iterator[str]:
-    """What is wrong with the figures of a role, in words; of one that was not seen there are none.
-
-    Of memory the larger of `SLACK_MB` and `MOST_GROWTH` of its median is tolerated.
-    """
+    """What is wrong with the figures of a role, in words; none means that it was not seen."""
     if not figures:
         yield "not seen often enough to tell"
         return
-    if figures["mb_growth"] > max(SLACK_MB, MOST_GROWTH * figures["mb"]):
+    if figures["mb_growth"] > SLACK_MB:
         yield f"grows by {figures['mb_growth']} MB on {figures['mb']}"
     for figure in ("files", "threads", "processes"):
         if figures[f"{figure}_growth"] >= MOST_MORE:
