@@ -12,9 +12,19 @@ _RIFF = (b"RIFF", b"RF64", b"BW64")
 _FILES = (*_RIFF, b"FORM", b"fLaC", b"OggS")
 """What other audio files begin with. No chunk is named so."""
 _SAMPLES = (b"data", b"SSND")
-_TAGS = (b"ID3", b"TAG")
-_PADDING_BYTES = 65_536
-"""So many zeros are taken for padding to the end of the file."""
+_BEHIND_SAMPLES = (
+    *(b"LIST", b"INFO", b"bext", b"cue ", b"fact", b"JUNK", b"junk", b"FLLR", b"PAD ", b"fmt "),
+    *(b"id3 ", b"ID3 ", b"_PMX", b"iXML", b"aXML", b"axml", b"chna", b"smpl", b"inst", b"plst"),
+    *(b"cart", b"levl", b"umid", b"DISP", b"acid", b"PEAK", b"strc", b"minf", b"elm1", b"regn"),
+    *(b"COMM", b"MARK", b"INST", b"COMT", b"NAME", b"AUTH", b"ANNO", b"APPL", b"(c) ", b"CHAN"),
+    *(b"FVER", b"MIDI", b"AESD", b"SAXL"),
+)
+"""Well-known chunks of WAV and AIFF, whatever length they state."""
+_NO_CHUNKS = (b"ID3", b"TAG", b"APETAGEX", b"\r\n--")
+"""What tags begin with, and the end of an upload in several parts (RFC 2046) that was left on."""
+_NAME = bytes(range(ord(" "), ord("~") + 1))
+_TEXT = b"\t\n\r" + _NAME
+_READ_BYTES = 65_536
 _FEWEST_BYTES = 64
 """Fewer are a slip of whoever wrote the file, not audio: 2 ms of 16-bit samples at 16 kHz."""
 _EXTENSIBLE = 0xFFFE
@@ -60,7 +70,8 @@ def bytes_of_no_chunk(file: BinaryIO) -> int:
     """How many bytes right behind the samples of a WAV or AIFF file belong to no chunk; mostly 0.
 
     They are samples where the header states too few of them, as a recorder that died between two
-    updates of it leaves it. Zeros are padding, and tags of MP3 players are not counted.
+    updates of it leaves it. Not counted are padding (zeros, or the ones of erased flash), what it
+    stands before, tags of MP3 players, and text.
     """
     size = file.seek(0, 2)
     file.seek(0)
@@ -74,16 +85,49 @@ def bytes_of_no_chunk(file: BinaryIO) -> int:
             left = size - ends[1]
             if not length or left < _FEWEST_BYTES:
                 return 0
-            return 0 if any(_may_follow_samples(file, end) for end in ends) else left
+            return 0 if any(_may_follow_samples(file, end, size, order) for end in ends) else left
     return 0
 
 
-def _may_follow_samples(file: BinaryIO, at: int) -> bool:
-    """Whether a chunk begins there, a tag, or nothing but zeros."""
+def _may_follow_samples(file: BinaryIO, at: int, size: int, order: Order) -> bool:
+    """Whether all from there to the end of the file is chunks, with zeros between them or none, up
+    to one that is well known, a tag, text or padding.
+
+    An unknown name alone is no sign of a chunk: quiet samples of 8 bits look like text. The length
+    that it states must lead to the end of the file or to the next one.
+    """
+    for _ in range(_MOST_CHUNKS):
+        at += _num_leading(file, at, b"\0")
+        if size - at < _FEWEST_BYTES:
+            return True
+        file.seek(at)
+        head = file.read(8)
+        name, length = head[:4], int.from_bytes(head[4:], order)
+        if name in (*_BEHIND_SAMPLES, *_SAMPLES, *_FILES) or head.startswith(_NO_CHUNKS):
+            return True
+        if any(at + _num_leading(file, at, same) == size for same in (b"\xff", _TEXT)):
+            return True
+        if not _may_be_name(name) or length > size - at - 8:
+            return False
+        at += 8 + length
+    return True
+
+
+def _may_be_name(name: bytes) -> bool:
+    """Whether these four bytes are letters, but for zeros behind two of them or any last byte."""
+    return not name[:3].rstrip(b"\0").translate(None, _NAME) and name[1] != 0
+
+
+def _num_leading(file: BinaryIO, at: int, values: bytes) -> int:
+    """How many bytes from there on, without a break, have one of these values."""
     file.seek(at)
-    found = file.read(_PADDING_BYTES)
-    is_name = all(ord(" ") <= byte <= ord("~") for byte in found[:4])
-    return is_name or found.startswith(_TAGS) or not any(found)
+    num = 0
+    while block := file.read(_READ_BYTES):
+        rest = len(block.lstrip(values))
+        num += len(block) - rest
+        if rest:
+            break
+    return num
 
 
 @dataclass(frozen=True, slots=True)

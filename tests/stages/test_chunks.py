@@ -36,6 +36,12 @@ def no_chunk(path: Path) -> int:
         return bytes_of_no_chunk(file)
 
 
+def unknown(num_bytes: int, name: bytes = b"Xtra") -> bytes:
+    """A chunk that nobody knows, its content random."""
+    content = np.random.default_rng(num_bytes).bytes(num_bytes)
+    return wav.chunk(name, content)
+
+
 def words(tmp_path: Path, **fields: Any) -> WideWords | None:
     (tmp_path / "a.wav").write_bytes(wav.simple(bytes(4800), **fields))
     with (tmp_path / "a.wav").open("rb") as file:
@@ -120,6 +126,19 @@ def test_samples_that_no_header_announces_are_counted(
         b"ID3\x03" + bytes(80),
         b"TAGa title",
         wav.simple(),
+        *(bytes(zeros) + wav.chunk(b"bext", bytes([9]) * 602) for zeros in range(1, 9)),
+        bytes(3) + wav.chunk(b"LIST", b"INFO" + bytes(99), stated=1 << 30),
+        bytes(70_000) + wav.chunk(b"LIST", b"INFO" + bytes(99)),
+        b"\xff" * 200_000,
+        bytes(6) + b"\xff" * 500,
+        unknown(150, b"id3\0"),
+        unknown(150, b"ab\0\0"),
+        unknown(150, b"abc\xb0"),
+        unknown(150) + unknown(151) + b"\xff" * 99,
+        bytes(2) + unknown(151) + bytes(9) + wav.chunk(b"LIST", b"INFO" + bytes(99)),
+        b"APETAGEX" + unknown(80),
+        b"\r\n------WebKitFormBoundaryk3X--\r\n" + b"\x80\x81" * 40,
+        b"<html>\r\n\t<p>502 Bad Gateway</p>\n</html>\n" * 2000,
     ],
 )
 @pytest.mark.parametrize("num_bytes", [100, 101])
@@ -130,6 +149,48 @@ def test_what_usually_stands_behind_samples_is_none_of_them(
     path = tmp_path / "a.wav"
     data = wav.chunk(b"data", bytes([7]) * num_bytes, padded=padded)
     path.write_bytes(wav.riff(wav.fmt(), data) + behind)
+    assert no_chunk(path) == 0
+
+
+QUIET_U8 = (128 + 20 * np.sin(np.arange(4000) / 30 + 4)).astype(np.uint8).tobytes()
+"""Negative half-waves of it look like text, the first one too."""
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        QUIET_U8,
+        bytes([0x55, 0x54, 0x57, 0x56] * 3 + [0xD5, 0xD4, 0xD7, 0x55]) * 100,  # A-law
+        bytes(65_536) + SAMPLES,
+        bytes(200_000) + SAMPLES[-101:],
+        b"\xff" * 70_000 + SAMPLES,
+        b"A\0\2\0\1\0\0\0" + SAMPLES,
+        b"abcd" + struct.pack("<I", 400) + SAMPLES,
+        bytes(8) + b"abcd" + struct.pack("<I", 400) + SAMPLES,
+        b"abcd" + bytes(4) + SAMPLES,
+        b"\r\n\x80\x7f" + QUIET_U8,
+    ],
+)
+@pytest.mark.parametrize("name", [b"RIFF", b"FORM"])
+def test_samples_that_look_like_something_else_are_counted(
+    tmp_path: Path, samples: bytes, name: bytes
+) -> None:
+    path = tmp_path / "a.wav"
+    whole = wav.riff(wav.fmt(), wav.chunk(b"data", bytes(1000)), name=name)
+    if name == b"FORM":
+        whole = b"FORM" + bytes(4) + b"AIFFSSND" + struct.pack(">I", 1008) + bytes(1008)
+    path.write_bytes(whole + samples)
+    assert no_chunk(path) == len(samples)
+
+
+def test_an_aiff_states_its_lengths_the_other_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "a.aiff"
+    samples = b"FORM" + bytes(4) + b"AIFFSSND" + struct.pack(">I", 1008) + bytes(1008)
+    content = np.random.default_rng(0).bytes(300)
+    for order, num_bytes in ((">I", 0), ("<I", 308)):
+        path.write_bytes(samples + b"Xtra" + struct.pack(order, 300) + content)
+        assert no_chunk(path) == num_bytes
+    path.write_bytes(samples + b"(c) " + struct.pack("<I", 300) + content)
     assert no_chunk(path) == 0
 
 
