@@ -91,7 +91,7 @@ def run(asked: Asked) -> Report:
         check(text[:60], lambda: load_job(path))
     with listener() as heard:
         for uri in references(folder, heard.port):
-            check(uri[:60], partial(_read, uri))
+            check(uri[:60], partial(read_all, uri))
         connections = heard.connections()
     report.runs += 1
     is_open += [f"in the report: {found}" for found in _in_report()]
@@ -134,12 +134,20 @@ def references(folder: Path, port: int) -> Iterator[str]:
         yield uri.format(folder=folder)
 
 
-def _read(uri: str) -> str:
-    """Names and first bytes of all inputs that a reference leads to."""
-    read = []
+def read_all(uri: str) -> str:
+    """Names and first bytes of all inputs that a reference leads to.
+
+    One that is refused does not end it. Raises `AudiomillError` where all of them were.
+    """
+    read, refusals = [], []
     for source in list_inputs(InputsSpec(uri=uri, include=["**/*"])).sources:
-        with fetched(source) as path:
-            read.append(f"{source.uri}: {path.read_bytes()[:40]!r}")
+        try:
+            with fetched(source) as path:
+                read.append(f"{source.uri}: {path.read_bytes()[:40]!r}")
+        except AudiomillError as error:
+            refusals.append(error)
+    if not read:
+        raise refusals[0]
     return ", ".join(read)
 
 

@@ -17,13 +17,14 @@ from benchmarks.faults.compare import Difference, difference
 from benchmarks.faults.corpus import num_hangs, sample
 from benchmarks.faults.corpus import run as run_corpus
 from benchmarks.faults.family import Asked, Report
-from benchmarks.faults.lures import references
+from benchmarks.faults.lures import CANARY, read_all, references
 from benchmarks.faults.soak import too_much
 from benchmarks.faults.steps import STEPS, UNITS, problems
 from benchmarks.malformed.check import check_rows
 from benchmarks.malformed.kinds import KINDS
 from pipeline.files import write_parquet
 from pipeline.manifest import Manifest
+from schemas.errors import ItemError
 from schemas.manifest import TABLES
 from tests.pipeline.manifest_rows import failure
 
@@ -243,3 +244,15 @@ def test_references_lead_to_a_listener_that_counts(tmp_path: Path) -> None:
         for _ in range(2):
             socket.create_connection(("127.0.0.1", heard.port)).close()
         assert (heard.connections(), heard.connections()) == (2, 0)
+
+
+def test_a_lure_that_is_refused_hides_none_behind_it(tmp_path: Path) -> None:
+    list(references(tmp_path, 1))
+    inputs = tmp_path / "in"
+    with pytest.raises(ItemError, match="leads out of the folder"):
+        read_all(str(inputs))
+    (inputs / "leads-out").unlink()
+    (tmp_path / "elsewhere").rename(inputs / "leads-out")  # as if the link were followed
+    (inputs / "a.wav").unlink()
+    (inputs / "a.wav").symlink_to("/etc/passwd")
+    assert read_all(str(inputs)) == f"{inputs}/leads-out/a.wav: {CANARY.encode()!r}"
