@@ -29,7 +29,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All of IPv6 that was ever given to hosts (RFC 4291, section 2.4, and IANA's registry)."""
+"""All of IPv6 that public hosts have (RFC 4291, section 2.4, and IANA's registry)."""
 _NO_PUBLIC_HOST: tuple[_Network, ...] = tuple(
     ipaddress.ip_network(network)
     for network in (
