@@ -18,11 +18,12 @@ from schemas.errors import ItemError, SpecError, TrainingError
 from schemas.job import InputsSpec
 from schemas.source import Source
 from tokenizer.spec import TokenizerSpec
-from tokenizer.training.claim import SPEC_FILE
+from tokenizer.training.claim import SPEC_FILE, require_free
 from tokenizer.training.clips import ClipStore, ClipWriter
 from tokenizer.training.spec import TrainSpec
 from tokenizer.training.trainer import Backgrounds, Trainer
 
+CLIPS = "clips"
 _MAX_BACKGROUND_S = 60
 
 
@@ -39,8 +40,9 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
     spec = load_train_spec(path, overrides)
     check_device(spec.run.device)
     with processes(spec.run.device) as rank:
-        folder = Path(spec.output) / "clips"
+        folder = Path(spec.output) / CLIPS
         if rank == 0:
+            require_free(folder.parent, _begun(folder))
             bring_clips(spec, folder)
         if distributed.is_initialized():
             distributed.barrier()
@@ -59,6 +61,11 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
                     progress.update(task, loss=loss)
 
             return trainer.run(tell)
+
+
+def _begun(folder: Path) -> list[str]:
+    """Names of what a training that was stopped early left; recordings called `clips` are none."""
+    return [f"{CLIPS}.partial", *([CLIPS] if ClipStore.is_at(folder) else [])]
 
 
 def bring_clips(spec: TrainSpec, folder: Path) -> None:

@@ -20,9 +20,12 @@ from model.training.task_sample import TaskSample
 from model.training.trainer import Trainer
 from model.wording import Wording
 from schemas.errors import SpecError
+from tokenizer.training.claim import require_free
 from tokenizer.training.journal import LOG
+from tokenizer.training.processes import STOP
 
 CACHE = "loader"
+RAY_FOLDER = "ray"
 _SIZES = {"tiny": tiny_spec, "small": small_spec, "medium": medium_spec}
 
 
@@ -31,7 +34,7 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
 
     Under `torchrun`, or in a worker of Ray Train, every process takes its share of each step.
     """
-    spec = load_spec(path, overrides, TrainSpec)
+    spec = load_train_spec(path, overrides)
     check_device(spec.run.device)
     with processes(spec.run.device) as rank:
         model, text = open_model(spec.model, spec.seed)
@@ -53,6 +56,16 @@ def train(path: Path, overrides: list[str] | None = None) -> Path:
         if rank == 0:
             _say_how_it_went(Path(spec.output) / LOG)
         return folder
+
+
+def load_train_spec(path: Path, overrides: list[str] | None = None) -> TrainSpec:
+    """The spec in `path` with overrides, its output a training's or free.
+
+    Raises `SpecError` or `TrainingError` with one line, and touches nothing.
+    """
+    spec = load_spec(path, overrides, TrainSpec)
+    require_free(Path(spec.output), (CACHE, RAY_FOLDER, STOP))
+    return spec
 
 
 def open_model(source: ModelSource, seed: int) -> tuple[MiMoAudio, TextTokenizer]:

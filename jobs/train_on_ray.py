@@ -15,9 +15,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 from rich.progress import Progress, TaskID
 
-from jobs.train_command import train
-from jobs.training_run import load_spec, training_progress
-from model.training.spec import TrainSpec
+from jobs.train_command import RAY_FOLDER, load_train_spec, train
+from jobs.training_run import training_progress
 from pipeline.private_ray import check_guarded
 from pipeline.quiet import QUIET_ENVIRONMENT
 from pipeline.ray_cluster import start_ray
@@ -39,7 +38,7 @@ def train_on_ray(
     checkpoint. An interrupt lets the workers end their step and save, then raises
     `KeyboardInterrupt`; a second one does not wait for them.
     """
-    spec = load_spec(path, overrides, TrainSpec)
+    spec = load_train_spec(path, overrides)
     on_gpu = spec.run.device == "cuda"
     folder, absolute = Path.cwd(), path.absolute()
 
@@ -57,7 +56,7 @@ def train_on_ray(
                 one_worker,
                 torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if on_gpu else "gloo"),
                 scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpu),
-                run_config=RunConfig(storage_path=str(Path(spec.output).absolute() / "ray")),
+                run_config=RunConfig(storage_path=str(Path(spec.output).absolute() / RAY_FOLDER)),
             )
             _fit(trainer, Path(spec.output) / STOP)
     except TrainingFailedError as error:

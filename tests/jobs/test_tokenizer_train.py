@@ -97,6 +97,21 @@ def test_the_command_says_what_was_kept_and_names_the_result(
     assert "seed differs" in capsys.readouterr().err
 
 
+def test_a_folder_of_somebody_else_is_refused_and_stays_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recordings in a folder `clips` too, which is what a training calls its own."""
+    recordings = tmp_path / "mine" / "clips"
+    recordings.mkdir(parents=True)
+    (recordings / "a.wav").write_bytes((ROOT / "jobs/demo/corpus/telephone.wav").read_bytes())
+    changes = [*TINY, f"output={tmp_path / 'mine'}", "stage1.steps=1", "stage2.steps=0"]
+    assert main(["tokenizer", "train", str(SPEC), *changes]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine' is not empty and holds no training; name another folder" in line
+    assert [path.name for path in recordings.iterdir()] == ["a.wav"]
+    assert list(recordings.parent.iterdir()) == [recordings]
+
+
 def test_a_folder_of_nothing_usable_and_a_wrong_spec_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -193,6 +193,34 @@ def test_what_cannot_run_is_one_line(
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize("more", [(), ("--ray-workers", "1")])
+def test_a_folder_of_somebody_else_is_refused_and_stays_as_it_was(
+    out: Path, tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.txt").write_text("mine")
+    for target in (notes, out, notes / "a.txt"):
+        before = sorted(target.rglob("*"))
+        assert main(["train", *arguments(out, target), *more]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        wanted = "is no folder" if target.is_file() else "is not empty and holds no training"
+        assert line == f"audiomill: output {str(target)!r} {wanted}; " + (
+            "name another one" if target.is_file() else "name another folder"
+        )
+        assert sorted(target.rglob("*")) == before
+
+
+def test_what_a_run_left_that_was_stopped_before_its_first_step_is_gone_on_with(
+    out: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "run"
+    for name in ("loader", "ray"):
+        (target / name).mkdir(parents=True)
+    (target / "spec.partial").write_text("{")
+    assert main(["train", *arguments(out, target, "steps=1")]) == 0
+
+
 def test_an_unknown_task_names_the_known_ones(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,13 +1,30 @@
 """An output folder belongs to one run: the spec in it says whose it is."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import TrainingError
 
 SPEC_FILE = "spec.json"
+_PARTIAL = "spec.partial"
+
+
+def require_free(folder: Path, begun: Collection[str]) -> None:
+    """The folder holds a training, or nothing yet; touches nothing.
+
+    `begun` are the names that a training writes before its spec: what is left of one that was
+    stopped so early is no obstacle. Raises `TrainingError` for a folder with anything else.
+    """
+    if not folder.exists() or (folder / SPEC_FILE).exists():
+        return
+    if not folder.is_dir():
+        raise TrainingError(f"output {str(folder)!r} is no folder; name another one")
+    if any(path.name not in (_PARTIAL, *begun) for path in folder.iterdir()):
+        raise TrainingError(
+            f"output {str(folder)!r} is not empty and holds no training; name another folder"
+        )
 
 
 def claim(folder: Path, spec: Mapping[str, Any], *, first: bool) -> None:
@@ -26,7 +43,7 @@ def claim(folder: Path, spec: Mapping[str, Any], *, first: bool) -> None:
             )
     elif first:
         folder.mkdir(parents=True, exist_ok=True)
-        partial_path = path.with_suffix(".partial")
+        partial_path = folder / _PARTIAL
         partial_path.write_text(json.dumps(spec, indent=1) + "\n")
         partial_path.rename(path)
 
