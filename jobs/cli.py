@@ -163,6 +163,13 @@ app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(model_app)
 
 
+def _is_damaged_table(error: Exception) -> bool:
+    """Whether DuckDB found a torn or rotten file; nothing but `--verify` reads every byte first."""
+    duckdb = sys.modules.get("duckdb")  # costs a command that has not used it nothing
+    kinds = (duckdb.IOException, duckdb.InvalidInputException) if duckdb else ()
+    return isinstance(error, kinds)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     # Before any engine is imported: nothing phones home, nothing is fetched behind one's back.
@@ -183,6 +190,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("audiomill: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
+        if _is_damaged_table(error):
+            said = " ".join(str(error).split())[:300]
+            complain(
+                f"audiomill: a file cannot be read ({said}); 'audiomill status OUT --verify' names "
+                "all that is damaged: restore it from a backup"
+            )
+            return 2
         if not hasattr(error, "format_message"):
             raise
         complain(f"audiomill: {error.format_message()}")

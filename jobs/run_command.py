@@ -63,8 +63,10 @@ def run_spec(
     code = exit_code(job, status)
     if code == EXIT_TOO_MANY_FAILED:
         progress.say(
-            f"exit code {code}: more failed than run.max_failed_fraction allows "
-            f"({job.spec.run.max_failed_fraction:g})"
+            f"exit code {code}: {status.failed} of {status.inputs} inputs and "
+            f"{status.segments_failed} of {status.segments} segments failed, and "
+            f"run.max_failed_fraction allows a share of {job.spec.run.max_failed_fraction:g}; ask "
+            "table failures why"
         )
     return code
 

@@ -197,7 +197,8 @@ def _found(
             )
         if not entries:
             none = (
-                "none matches inputs.include; name patterns there, for example ['**/*.wav']"
+                "none matches inputs.include; name patterns there, as in "
+                "\"inputs.include=['**/*.wav']\""
                 if key == IN_A_JOB
                 else "none is named like audio (.wav, .flac and others); name files, or a glob"
             )

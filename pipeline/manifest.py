@@ -124,7 +124,14 @@ class Manifest:
     def _paths(self, table: str) -> list[Path]:
         names = [file.name for file in self._files(table)]
         fetch(self.out, names)
-        return [self.out / name for name in names]
+        paths = [self.out / name for name in names]
+        if missing := [path for path in paths if not path.exists()]:
+            raise OutputError(
+                f"{missing[0]} is missing ({len(missing)} of {len(paths)} files of table {table}); "
+                "'audiomill status OUT --verify' names all that is damaged: restore it from a "
+                "backup, or run the job into a new output"
+            )
+        return paths
 
     def _files(self, table: str) -> list[DataFile]:
         prefix = f"{TABLE_FOLDER}/{PARTITION}={table}/"

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -51,6 +52,7 @@ OURS = (
     *("scores.json", INPUTS_PATTERN, ".*.part", f"{PROBE}*"),
 )
 """Names of everything that a job writes under its output."""
+_RESTORE = "restore it from a backup, or run the job into a new output"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,15 @@ def open_output(job: Job, listing: Listing) -> Output:
     if found is None:
         raise OutputError(f"output {shown(out)!r} was removed while a run began; run it again")
     return found
+
+
+def check_can_be_made(out: Path) -> None:
+    """Refuses a folder that is not there and clearly cannot be made; touches nothing."""
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise _not_made(out, NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _not_made(out, PermissionError(errno.EACCES, f"{nearest} may not be written"))
 
 
 def _not_made(out: Path, error: OSError) -> AudiomillError:
@@ -212,7 +223,7 @@ def read_job(out: Path) -> dict[str, Any]:
             "folder of a job, or run the job first"
         ) from None
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path} is damaged ({error}); run the job with --fresh") from error
+        raise OutputError(f"{path} is damaged ({error}); {_RESTORE}") from error
     if not isinstance(record, dict) or "fingerprint" not in record:
         raise OutputError(f"{path} is no audiomill job file; run the job with --fresh")
     if record.get("audiomill") != FORMAT:
@@ -222,10 +233,7 @@ def read_job(out: Path) -> dict[str, Any]:
         )
     said = str(record.get("sha256"))
     if said != _checksum(data.replace(said.encode(), _NO_CHECKSUM.encode(), 1)):
-        raise OutputError(
-            f"{path} is damaged (its checksum disagrees): restore it from a backup, or run the job "
-            "with --fresh"
-        )
+        raise OutputError(f"{path} is damaged (its checksum disagrees); {_RESTORE}")
     return record
 
 

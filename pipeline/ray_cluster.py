@@ -13,7 +13,7 @@ from pipeline.assemble import Job
 from pipeline.fit import Cluster, fit, needs_of, this_machine
 from pipeline.private_ray import check_guarded, private
 from pipeline.quiet import ONE_THREAD, QUIET_ENVIRONMENT, RAY_ENVIRONMENT, WORKER_ENVIRONMENT
-from schemas.errors import PlanError
+from schemas.errors import AudiomillError, PlanError
 
 
 def connect(job: Job, address: str | None) -> Cluster:
@@ -46,6 +46,13 @@ def start_ray(num_cpus: int, num_gpus: int) -> None:
         # "local": never join a cluster that somebody else's `ray start` left behind.
         with private():
             _init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False)
+    except AudiomillError:
+        raise
+    except Exception as error:  # Ray raises a bare one where its node does not come up in time
+        raise PlanError(
+            f"Ray did not start on this machine ({' '.join(str(error).split())[:300]}); it may be "
+            "short of memory, or very busy: run the same command again"
+        ) from error
     finally:
         # One thread per worker is the workers' rule, not the program's that started them.
         for name in ONE_THREAD:

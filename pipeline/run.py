@@ -18,7 +18,14 @@ from pipeline.engine import Engine
 from pipeline.events import event, logged, unit_committed
 from pipeline.fit import Pool
 from pipeline.inputs import Listing, list_inputs
-from pipeline.output import Output, check_clearable, clear, find_output, open_output
+from pipeline.output import (
+    Output,
+    check_can_be_made,
+    check_clearable,
+    clear,
+    find_output,
+    open_output,
+)
 from pipeline.output_lock import locked
 from pipeline.process import Clocks
 from pipeline.shards import ShardPlan
@@ -101,6 +108,7 @@ def run_job(
         record.ending = "finished"
         write_catalog(output.manifest)
         return record
+    check_can_be_made(out)  # before the half minute that workers take
     reporter.say(f"{len(listing.sources)} inputs; starting Ray and the workers")
     engine = Engine(job, out, open_tokenizer, address)
     try:

@@ -72,6 +72,11 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         here = here[at]
         if not isinstance(here, dict | list):
             raise SpecError(f"{shown}: {key!r} is a value, not a section with {below!r}")
+    if keys[:-1] == ["stages"] and value is None:
+        raise SpecError(
+            f"{shown}: a stage without settings runs with its defaults (written {{}}); to leave it "
+            "out, delete its lines in a copy of the spec"
+        )
     here[_place(here, keys[-1], shown)] = value
 
 
@@ -93,7 +98,7 @@ def _nested(keys: list[str], value: Any) -> dict[str, Any]:
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """The first mistake that pydantic found, as `where: found, wanted`; then how many more."""
-    first, *more = error.errors(include_url=False)
+    first, *more = _worst_first(error.errors(include_url=False))
     location = [str(part) for part in first["loc"]]
     where = ".".join([prefix, *location] if prefix else location) or "spec"
     found = shortened(first.get("input"))
@@ -112,6 +117,13 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
             text += f", found {found}{_unit_hint(location)}"
     rest = f" (and {len(more)} more)" if more else ""
     return f"{where}: {text}{rest}"
+
+
+def _worst_first(errors: list[Any]) -> list[Any]:
+    """A key that nobody knows before one that is missing beside it: it may be misspelt."""
+    unknown = {e["loc"][:-1] for e in errors if e["type"] == "extra_forbidden"}
+    hidden = [e for e in errors if e["type"] == "missing" and e["loc"][:-1] in unknown]
+    return [*(e for e in errors if e not in hidden), *hidden]
 
 
 _UNITS = {

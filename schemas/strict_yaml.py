@@ -76,7 +76,8 @@ def parse_mapping(content: bytes) -> dict[str, Any]:
     """The same where keys and values are wanted at the top."""
     raw = parse_content(content)
     if not isinstance(raw, dict):
-        raise SpecError(f"holds {type(raw).__name__}, wanted keys and values")
+        found = "is empty" if raw is None else f"holds {type(raw).__name__}"
+        raise SpecError(f"{found}, wanted keys and values")
     return raw
 
 
@@ -104,7 +105,8 @@ def _cause(error: yaml.YAMLError) -> str:
     # Not YAML's own words: they quote the line, and a secret may stand in it.
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     where = f" (line {mark.line + 1})" if mark else ""
-    return f"{problem or ' '.join(str(error).split())}{where}"
+    quotes = "; a text that begins with '*' needs quotes" if "alias" in str(error) else ""
+    return f"{problem or ' '.join(str(error).split())}{where}{quotes}"
 
 
 def _depth(value: Any) -> int:

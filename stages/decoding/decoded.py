@@ -37,10 +37,16 @@ def judged(contents: Contents, samples: Waveform, name: str) -> Decoded:
     none, or none that is a number.
     """
     if not contents.stretches:
+        promised = (
+            f"its header promises {contents.claimed_s:.2f} s, so it was cut off (copy it again "
+            "from its source) or is encrypted"
+            if contents.claimed_s
+            else "it holds none, or is encrypted"
+        )
         raise ItemError(
             "DECODED_EMPTY",
             f"{name} ({contents.container}, {contents.codec}) gave no samples and "
-            f"{contents.num_errors} decoder errors; it holds none, or is encrypted",
+            f"{contents.num_errors} decoder errors; {promised}",
         )
     longest = max(contents.stretches, key=lambda stretch: stretch.seconds)
     decoded = Decoded(

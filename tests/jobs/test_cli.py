@@ -89,13 +89,15 @@ def test_an_output_of_another_job_or_of_a_stranger_is_refused(
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
-def test_an_output_that_cannot_be_made_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_of_two_cpus: None
+def test_an_output_that_cannot_be_made_is_one_line_before_ray_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     path = spec_file(tmp_path, output=str(tmp_path / "file" / "out"))
     assert main(["run", str(path)]) == 2
-    assert "cannot be made" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "file is a file); name a folder that can be written" in said.err
+    assert "starting Ray" not in said.out + said.err
 
 
 def test_a_changed_spec_is_named_when_it_meets_the_output_of_the_old_one(

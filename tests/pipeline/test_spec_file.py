@@ -59,6 +59,10 @@ def test_an_override_reaches_into_a_list() -> None:
     ("text", "said"),
     [
         (GOOD + "ouput: x\n", "ouput: unknown key; did you mean 'output'?"),
+        (
+            GOOD.replace("name: mine", "nmae: mine"),
+            "nmae: unknown key; did you mean 'name'? (and 1",
+        ),
         (GOOD.replace("uri: recordings", "uri: r, limt: 3"), "inputs.limt: unknown key; did you"),
         (GOOD.replace("name: mine\n", ""), "name: is missing"),
         (GOOD.replace("uri: recordings", "uri: 3"), "inputs.uri: input should be a valid string"),
@@ -68,6 +72,7 @@ def test_an_override_reaches_into_a_list() -> None:
         (GOOD + "name: twice\n", "the key 'name' stands here twice"),
         (GOOD + "a: &x [1]\nb: *x\n", "YAML aliases are not accepted"),
         (GOOD + "a: !!python/object/apply:os.system ['true']\n", "is no YAML"),
+        ("", "is empty, wanted keys and values"),
         ("- just\n- a list\n", "holds list, wanted keys and values"),
         ("a: [1, 2\n", "is no YAML"),
         ("name: x\ninputs: {uri: r}\noutput: o\nstages: {}\n", "needs at least one stage"),
@@ -124,6 +129,8 @@ def test_a_missing_file_and_a_binary_file_are_named(tmp_path: Path) -> None:
         ("run={workers: 1, workers: 2}", "the key 'workers' stands here twice"),
         ("inputs.include=[&x a, *x]", "YAML aliases are not accepted"),
         ("inputs.include=[a", "is no YAML"),
+        ("inputs.include=*.wav", "a text that begins with '*' needs quotes"),
+        ("stages.decode=null", "to leave it out, delete its lines in a copy of the spec"),
         ("run=" + "[" * 4000 + "]" * 4000, "is nested deeper than 12 levels"),
         (".".join("a" * 13) + "=3", "is nested deeper than 12 levels"),
         ("stages.vad.x=" + "[" * 10 + "]" * 10, "is nested deeper than 12 levels"),

@@ -112,6 +112,26 @@ def test_a_torn_or_missing_file_is_named(out: Path, size: int | None) -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [None, 0, 100])
+def test_a_torn_or_missing_file_is_one_line_for_whoever_asks_the_tables(
+    out: Path, size: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = committed(out, "manifest/table=segments")[0]
+    if size is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:size])
+    for command in (
+        ["status", str(out)],
+        ["query", str(out), "SELECT count(reason) FROM segments"],
+    ):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert path.name in said
+        assert "--verify' names all that is damaged" in said
+        assert said.count("\n") == 1
+
+
 def test_files_in_each_others_place_are_named(out: Path) -> None:
     one, other = committed(out, "manifest/table=recordings")[:2]
     one.rename(one.with_suffix(".away"))

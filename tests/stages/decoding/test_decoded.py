@@ -1,5 +1,7 @@
 """Stretches of a file joined into one recording."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,9 @@ def test_nothing_and_nothing_but_lost_samples_fail() -> None:
     with pytest.raises(ItemError, match="gave no samples") as raised:
         judged(contents(), np.zeros(0, np.float32), "a.ogg")
     assert raised.value.error_class == "DECODED_EMPTY"
+    promising = replace(contents(), claimed_s=11.05)
+    with pytest.raises(ItemError, match=r"promises 11.05 s, so it was cut off \(copy it again"):
+        judged(promising, np.zeros(0, np.float32), "a.m4a")
     with pytest.raises(ItemError, match="all 10 samples are NaN") as raised:
         judged(contents(stretch(8000, 10, num_lost=10)), np.zeros(10, np.float32), "a.ogg")
     assert raised.value.error_class == "NONFINITE"
