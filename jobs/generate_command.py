@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # torch is heavy, and most commands open no model
     from tokenizer import Tokenizer
 
 
+EXIT_ANSWERED = 0
+EXIT_NO_SPEECH = 3
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answered:
     """What came back."""
@@ -159,10 +163,11 @@ def ask(
     max_new: int,
     text_sampling: str | None,
     speech_sampling: str | None,
-) -> Iterator[str]:
-    """The command: what it prints, piece by piece. Everything is checked before a model is opened.
+) -> int:
+    """The command: prints the answer, and returns the exit code: 3 where `out` was to get speech
+    and the answer has none. Everything is checked before a model is opened.
 
-    What a model writes is shown without control characters.
+    What a model writes is shown without control characters, and streamed piece by piece.
 
     Remarks (an untrained model, an answer that was cut off) go to stderr.
     """
@@ -180,19 +185,25 @@ def ask(
     if stream:
         for piece in generator.stream(request, out):
             if isinstance(piece, str):
-                yield clean(piece)
+                _print(clean(piece))
             else:
                 answered = piece
     else:
         answered = generator.answer(request, out)
-        yield clean(answered.text)
-    yield "\n"
+        _print(clean(answered.text))
+    _print("\n")
     if answered.finish == "length":
         remark(f"cut off after {answered.num_groups} groups; --max-new allows more")
     if answered.audio_s:
-        yield f"{out}: {answered.audio_s:.2f} s\n"
+        _print(f"{out}: {answered.audio_s:.2f} s\n")
     elif out is not None:
         remark(f"no speech in the answer; {out} was not written")
+        return EXIT_NO_SPEECH
+    return EXIT_ANSWERED
+
+
+def _print(piece: str) -> None:
+    print(piece, end="", flush=True)
 
 
 def _check_out(asked: Asked, out: Path | None) -> None:

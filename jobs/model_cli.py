@@ -123,6 +123,8 @@ def generate(
 
     TASK is asr, tts, instruct-tts, understand, dialogue, continue, in-context, question, few-shot.
 
+    Exit code 3: the answer came without the speech that --out was to get; no file was written.
+
     Example: audiomill generate tts --text "Good morning." -o hello.wav --model
     models/MiMo-Audio-7B-Instruct --tokenizer models/MiMo-Audio-Tokenizer
     """
@@ -139,7 +141,7 @@ def generate(
         answer=answer,
         think=think,
     )
-    for piece in ask(
+    code = ask(
         asked,
         model=model,
         tokenizer=tokenizer,
@@ -150,5 +152,5 @@ def generate(
         max_new=max_new,
         text_sampling=text_sampling,
         speech_sampling=speech_sampling,
-    ):
-        print(piece, end="", flush=True)
+    )
+    raise typer.Exit(code)

@@ -127,6 +127,25 @@ def test_streamed_as_whole(place: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert found.strip() == "\n".join(said).strip()
 
 
+@pytest.mark.parametrize("more", [(), ("--stream",)])
+def test_speech_that_was_asked_for_and_did_not_come_is_no_success(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    """The file of an earlier question stays, so a script has nothing but the exit code."""
+    model = small_model()
+    with torch.no_grad():
+        model.lm_head.weight[model.special_tokens.empty] = 0.0  # the greedy choice is never 0
+    model.save_pretrained(tmp_path / "model")
+    TextTokenizer.of_bytes().save(tmp_path / "model")
+    out = tmp_path / "x.wav"
+    out.write_bytes(b"of an earlier question")
+    question = ["generate", "tts", "--text", "Hello.", "--max-new", "5", "--out", str(out), *more]
+    folders = ["--model", str(tmp_path / "model"), "--tokenizer", str(place / "tokenizer")]
+    assert main([*question, *folders, "--text-sampling", "temperature=0"]) == 3
+    assert f"no speech in the answer; {out} was not written" in capsys.readouterr().err
+    assert out.read_bytes() == b"of an earlier question"
+
+
 def test_sampling_and_seed_come_from_the_command_line(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
