@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from pipeline.code_fingerprint import code_of, pipeline_code
+from pipeline.code_fingerprint import code_of, pipeline_code, tokenizer_code
 from pipeline.spec_file import explain
 from schemas.errors import EngineMissingError, SpecError
 from schemas.ids import digest
@@ -66,9 +66,10 @@ class Job:
         return {named.label: named.stage.fingerprint() for named in self.stages}
 
     def code_fingerprints(self) -> dict[str, str]:
-        """`pipeline` and `stages.<label>` to a digest of their code."""
+        """`pipeline`, `tokenizer` (if it is used), `stages.<label>` to a digest of their code."""
         stages = {f"stages.{named.label}": code_of(type(named.stage)) for named in self.stages}
-        return {"pipeline": pipeline_code(), **stages}
+        tokenizer = {"tokenizer": tokenizer_code()} if self.spec.tokenize else {}
+        return {"pipeline": pipeline_code(), **tokenizer, **stages}
 
 
 def assemble(spec: JobSpec) -> Job:

@@ -109,7 +109,7 @@ class Stage(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Engine, version and model, e.g. `silero-vad 6.2.3`. Cheap; known before `open()`."""
+        """Engine, version and model, e.g. `silero-vad 6.2.3 4f1c`. Cheap, known before `open()`."""
 
     def fingerprint(self) -> str:
         """Digest of all that decides this stage's values: engine, version, model, parameters."""

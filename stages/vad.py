@@ -1,19 +1,33 @@
 """Where somebody speaks."""
 
 import os
+from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from schemas.codes import Waveform
-from schemas.errors import ItemError
+from schemas.errors import EngineMissingError, ItemError
 from schemas.spans import Span
 from schemas.verdict import Drop, Keep, Verdict
 from stages.base import Recording, RecordingStage, Resources, StageSpec
+from stages.weights import files_digest, package_folder
 
 RATE_HZ = 16_000
+
+
+def weights_path() -> Path:
+    """The sequence model in the installed package; raises `EngineMissingError` without it."""
+    path = (package_folder("silero_vad") or Path()) / "data" / "silero_vad_16k_sequence.onnx"
+    if not path.is_file():
+        raise EngineMissingError(
+            f"stages.vad: engine 'silero' needs the package 'silero-vad' with its {path.name}, "
+            "which is not there; install silero-vad 6.2.3 again"
+        )
+    return path
 
 
 class SileroVad(RecordingStage):
@@ -42,10 +56,15 @@ class SileroVad(RecordingStage):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
+        self._path = weights_path()
         self._model: Any = None
 
+    @cached_property
+    def _digest(self) -> str:
+        return files_digest(self._path)
+
     def describe(self) -> str:
-        return f"silero-vad {version('silero-vad')}"
+        return f"silero-vad {version('silero-vad')} {self._digest}"
 
     def resources(self) -> Resources:
         return Resources(memory_mb=600)

@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import version
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +16,14 @@ from schemas.errors import EngineMissingError
 from schemas.verdict import Keep, Verdict
 from stages.asr.sphinx_confidence import HeardWord, word_confidences
 from stages.base import Resources, Segment, SegmentStage, StageSpec
+from stages.weights import files_digest, package_folder
 
 _RATE_HZ = 16_000  # of the model
 _HOPS_PER_S = 100
+_MODEL = Path("model", "en-us")
+_LANGUAGE_MODEL = "en-us.lm.bin"
+_DICTIONARY = "cmudict-en-us.dict"
+_ACOUSTIC_MODEL = "en-us"  # a folder
 _SMALLEST = 1e-300  # the decoder hands out probabilities, and a long word's underflows
 _PRONUNCIATION = re.compile(r"\(\d+\)$")  # "read(2)": the dictionary's second way to say it
 
@@ -55,15 +61,29 @@ class PocketsphinxAsr(SegmentStage):
 
     def __init__(self, spec: PocketsphinxAsrSpec) -> None:
         super().__init__(spec)
-        if find_spec("pocketsphinx") is None:
+        package = package_folder("pocketsphinx")
+        if package is None:
             raise EngineMissingError(
                 "stages.asr: engine 'pocketsphinx' needs the package 'pocketsphinx', which is not "
                 "installed; install it, or use the engine 'faster-whisper'"
             )
+        self._folder = package / _MODEL
+        for name in (_ACOUSTIC_MODEL, _LANGUAGE_MODEL, _DICTIONARY):
+            if not (self._folder / name).exists():
+                raise EngineMissingError(
+                    f"stages.asr: engine 'pocketsphinx' wants {_MODEL / name} of its package, "
+                    "which is not there; install pocketsphinx 5.1.1 again"
+                )
         self._decoder: Any = None
 
+    @cached_property
+    def _digest(self) -> str:
+        acoustic = sorted((self._folder / _ACOUSTIC_MODEL).iterdir())
+        others = (self._folder / _LANGUAGE_MODEL, self._folder / _DICTIONARY)
+        return files_digest(*acoustic, *others)
+
     def describe(self) -> str:
-        return f"pocketsphinx {version('pocketsphinx')} en-us"
+        return f"pocketsphinx {version('pocketsphinx')} en-us {self._digest}"
 
     def resources(self) -> Resources:
         return Resources(num_cpus=1.0, memory_mb=400)
@@ -71,7 +91,14 @@ class PocketsphinxAsr(SegmentStage):
     def open(self) -> None:
         from pocketsphinx import Decoder
 
-        self._decoder = Decoder(maxhmmpf=self.spec.max_active_states, loglevel="FATAL")
+        # By name, because a variable of the environment can put other files in their place.
+        self._decoder = Decoder(
+            hmm=str(self._folder / _ACOUSTIC_MODEL),
+            lm=str(self._folder / _LANGUAGE_MODEL),
+            dict=str(self._folder / _DICTIONARY),
+            maxhmmpf=self.spec.max_active_states,
+            loglevel="FATAL",
+        )
 
     def close(self) -> None:
         self._decoder = None

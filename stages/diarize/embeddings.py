@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from stages.diarize.speaker_encoder import (
     weights_path,
 )
 from stages.diarize.turns import name_turns, overlap_samples, stretches
+from stages.weights import files_digest
 
 WINDOW_S = WINDOW_HOPS * HOP_SAMPLES / RATE_HZ
 CELL_S = 0.1
@@ -61,11 +63,15 @@ class EmbeddingDiarizer(RecordingStage):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        weights_path()
+        self._path = weights_path()
         self._encoder: SpeakerEncoder | None = None
 
+    @cached_property
+    def _digest(self) -> str:
+        return files_digest(self._path)
+
     def describe(self) -> str:
-        return f"embeddings (resemblyzer {version('resemblyzer')} GE2E)"
+        return f"embeddings (resemblyzer {version('resemblyzer')} GE2E {self._digest})"
 
     def resources(self) -> Resources:
         return Resources(memory_mb=900)

@@ -1,6 +1,5 @@
 """What listeners would say of a segment's sound, as predicted by DNSMOS."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,6 +16,7 @@ from schemas.errors import EngineMissingError
 from schemas.verdict import Keep, Verdict
 from stages.base import Resources, Segment, SegmentStage, StageSpec
 from stages.mos.p808_mel import HOP_SAMPLES, RATE_HZ, p808_mel
+from stages.weights import files_digest
 
 WINDOW_SAMPLES = 144_160
 """9.01 s: the only length that the P.835 network takes."""
@@ -82,10 +82,7 @@ class Dnsmos(SegmentStage):
 
     @cached_property
     def _models_sha256(self) -> str:
-        sha = hashlib.sha256()
-        for path in (self._p835_path, self._p808_path):
-            sha.update(path.read_bytes())
-        return sha.hexdigest()[:12]
+        return files_digest(self._p835_path, self._p808_path)
 
     def describe(self) -> str:
         return (

@@ -1,6 +1,5 @@
 """Reference-based speech measures, predicted without a reference by SQUIM."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from schemas.codes import Waveform
 from schemas.errors import EngineMissingError
 from schemas.verdict import Keep, Verdict
 from stages.base import Resources, Segment, SegmentStage, StageSpec
+from stages.weights import files_digest
 
 RATE_HZ = 16_000
 _MIN_SAMPLES = 1600
@@ -73,7 +73,7 @@ class Squim(SegmentStage):
 
     @cached_property
     def _digest(self) -> str:
-        return hashlib.sha256(self._path.read_bytes()).hexdigest()[:12]
+        return files_digest(self._path)
 
     def describe(self) -> str:
         return f"squim torchaudio {version('torchaudio')} {self._path.name} {self._digest}"

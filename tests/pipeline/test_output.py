@@ -79,8 +79,10 @@ def test_a_changed_job_is_refused_by_name(
         find_output(change(job), list_inputs(job.spec.inputs))
 
 
-@pytest.mark.parametrize("name", ["pipeline", "stages.decode"])
-def test_changed_code_is_refused_by_name(job: Job, begun: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["pipeline", "tokenizer", "stages.decode"])
+def test_changed_code_is_refused_by_name(job: Job, name: str) -> None:
+    job = with_spec(job, tokenize=TokenizeSpec())
+    begun = open_output(job, list_inputs(job.spec.inputs)).out
     record = read_job(begun)
     record["code"][name] = "another digest"
     (begun / "job.json").write_bytes(sealed(record))
