@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from jobs.assembly import assemble_spec
@@ -20,6 +21,7 @@ from pipeline.report import write_report
 from pipeline.run import run_job
 from pipeline.score import score_manifest
 from pipeline.score_result import Score
+from pipeline.spec_file import explain
 from pipeline.status import Status, status_of
 from pipeline.working_copy import folder_of, publish, shown
 from schemas.errors import OutputError
@@ -104,10 +106,14 @@ def write_report_of(out: Path) -> Path:
 
 
 def _job_of(out: Path) -> Job:
+    record = read_job(out)
     try:
-        spec = JobSpec.model_validate(read_job(out)["spec"])
-    except ValueError as error:
-        raise OutputError(f"{out}/job.json holds no spec this audiomill reads: {error}") from error
+        spec = JobSpec.model_validate(record["spec"])
+    except ValidationError as error:
+        raise OutputError(
+            f"{out}/job.json holds no spec this audiomill reads: {explain(error, JobSpec)}; use "
+            "the audiomill that wrote it"
+        ) from error
     return assemble(spec)
 
 

@@ -74,10 +74,14 @@ def open_committed(uri: str, cache: RangeCache, version: int | None = None) -> C
 
     Raises `OutputError` where there is none, or where shards come from different tokenizers.
     """
-    storage = Storage(uri, cache)
+    named = storage = Storage(uri, cache)
     if not storage.names(LOG) and storage.uri.endswith("/shards"):
         storage = Storage(storage.uri.removesuffix("/shards"), cache)
     if not storage.names(LOG):
+        if not named.exists:
+            raise OutputError(
+                f"{named.shown}: there is no such folder; name the `output` folder of a job"
+            )
         raise OutputError(
             f"{without_secrets(uri)}: no manifest beside the shards, so nobody knows which of "
             "them are whole; name the `output` folder of a job, or a copy with both `manifest/` "

@@ -39,6 +39,12 @@ class Storage:
         """How messages call the folder."""
         return without_secrets(self.uri)
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a folder; in a store, whether anything lies under that name."""
+        folder = self.local_folder
+        return bool(self.names("")) if folder is None else folder.is_dir()
+
     def inside(self, name: str) -> str:
         """How messages call the file."""
         return f"{self.shown}/{name}"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from jobs.cli import main
-from pipeline.output import open_output
+from pipeline.output import open_output, sealed
 from pipeline.run import run_job
 from schemas.job import RunSpec
 from tests.pipeline.small_output import make_output
@@ -148,7 +148,20 @@ def test_a_folder_that_is_no_output_is_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, str(tmp_path)]) == 2
-    assert "holds no audiomill output" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"audiomill: {str(tmp_path)!r} holds no audiomill output")
+
+
+def test_the_spec_of_another_audiomill_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = make_output(tmp_path)
+    record = json.loads((out / "job.json").read_text())
+    record["spec"]["speed"] = "fast"
+    (out / "job.json").write_bytes(sealed(record))
+    assert main(["report", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds no spec this audiomill reads: speed: unknown key" in line
 
 
 def test_forget_says_what_went_and_what_it_does_not_know(

@@ -222,6 +222,9 @@ def test_what_cannot_be_asked_for_is_refused(output: Path, cache_folder: Path) -
         source(output, 0.0)
     with pytest.raises(OutputError, match="no manifest beside the shards"):
         loader(cache_folder, cache_folder=cache_folder)
+    for uri in (f"{cache_folder}/nope", f"{cache_folder}/nope/shards", "memory://nope/out"):
+        with pytest.raises(OutputError, match=f"^{uri}: there is no such folder"):
+            loader(uri, cache_folder=cache_folder)
 
 
 def test_the_view_has_a_length_and_gives_sequences_by_number(
