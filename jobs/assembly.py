@@ -2,16 +2,22 @@
 
 from pathlib import Path
 
+from jobs.spec_kinds import refuse_other_kind
 from jobs.tokenizers import check_tokenizer
 from pipeline.assemble import Job, assemble
 from pipeline.fit import Cluster, needs_of, this_machine
 from pipeline.spec_file import load_job
-from schemas.errors import AudiomillError
+from schemas.errors import AudiomillError, SpecError
+from schemas.job import JobSpec
 
 
 def assemble_spec(path: Path, overrides: list[str]) -> Job:
     """The assembled job; raises one line about the file for whatever does not fit."""
-    spec = load_job(path, overrides)
+    try:
+        spec = load_job(path, overrides)
+    except SpecError:
+        refuse_other_kind(path, JobSpec)
+        raise
     try:
         job = assemble(spec)
         if spec.tokenize:

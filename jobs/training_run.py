@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from torch import distributed
 
+from jobs.spec_kinds import refuse_other_kind
 from pipeline.spec_file import apply_override, explain, read_yaml
 from schemas.errors import EngineMissingError, SpecError
 
@@ -32,6 +33,7 @@ def load_spec(path: Path, overrides: list[str] | None, kind: type[SpecType]) -> 
             apply_override(raw, override)
         return kind.model_validate(raw)
     except ValidationError as error:
+        refuse_other_kind(path, kind)
         raise SpecError(f"{path}: {explain(error, kind)}") from error
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
