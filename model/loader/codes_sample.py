@@ -36,6 +36,9 @@ class CodesSample:
     def can_be_cut(self) -> bool:
         return True
 
+    def why_none(self, num_none: int, num_left_out: int, context_length: int) -> str:
+        return f"{num_none} rows have no codes; name an output whose job has a 'tokenize' section"
+
     def lengths_of(self, rows: GroupRows) -> Lengths:
         return rows.table["num_frames"].to_numpy().astype(np.int64)
 

@@ -45,6 +45,11 @@ class Sample(Protocol[Laid]):
         """Whether a sample longer than the context is cut into pieces; else it is left out."""
         ...
 
+    def why_none(self, num_none: int, num_left_out: int, context_length: int) -> str:
+        """For a source none of whose rows makes a sequence, in the words of whoever chose this
+        kind: so many serve no sample, so many are longer than the context; what was wanted."""
+        ...
+
     def lengths_of(self, rows: GroupRows) -> Lengths:
         """Positions of each row's sample, `[rows]`; 0 where the row serves none. Without codes."""
         ...

@@ -13,6 +13,7 @@ from model.loader.read_ahead import ReadAhead
 from model.loader.row_index import RowIndex, row_index
 from model.loader.shard import GroupRows, Shard
 from model.loader.stream import Place, SourceStream, StreamFacts
+from model.loader.windows import Counted
 from schemas.errors import OutputError, StorageError
 from schemas.ids import digest
 
@@ -39,6 +40,7 @@ class SourceRows(Generic[Laid]):
         num_threads: int | None,
     ) -> None:
         self._committed, self._sample, self._number = committed, source.sample, number
+        self._context_length = context_length
         self._index: RowIndex = row_index(committed, source.sample, folder)
         facts = StreamFacts(
             index=digest(committed.digest, source.sample.name),
@@ -48,7 +50,7 @@ class SourceRows(Generic[Laid]):
             window_groups=window_groups,
             can_be_cut=source.sample.can_be_cut,
         )
-        self.stream = SourceStream(self._index, facts, folder, where=source.uri)
+        self.stream = SourceStream(self._index, facts, folder, self._why_none)
         # Bound to this object, not to its class: caches must not outlive it.
         self._shard = lru_cache(_OPEN_SHARDS)(self._open_shard)
         is_local = committed.storage.local_folder is not None
@@ -74,6 +76,11 @@ class SourceRows(Generic[Laid]):
             documents.append(Document(content, at, length, first, rows, row))
             at += length
         return PackedSequence(place_of_all, self._number, place.epoch, tuple(documents))
+
+    def _why_none(self, counted: Counted) -> str:
+        numbers = counted.num_none, counted.num_left_out
+        said = self._sample.why_none(*numbers, self._context_length)
+        return f"{self._committed.storage.shown}: no row makes a sequence: {said}"
 
     def close(self) -> None:
         """Ends the threads that read ahead."""

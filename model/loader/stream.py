@@ -66,9 +66,18 @@ class _Epoch:
 
 
 class SourceStream:
-    """The sequences of one source. `folder` keeps what was counted."""
+    """The sequences of one source. `folder` keeps what was counted.
 
-    def __init__(self, index: RowIndex, facts: StreamFacts, folder: Path, *, where: str) -> None:
+    Raises `TrainingError` with what `why_none` says of the counts where there are no sequences.
+    """
+
+    def __init__(
+        self,
+        index: RowIndex,
+        facts: StreamFacts,
+        folder: Path,
+        why_none: Callable[[Counted], str],
+    ) -> None:
         self._index, self._facts = index, facts
         self._key = facts.digest()
         arrays = kept(
@@ -84,11 +93,7 @@ class SourceStream:
         self.num_tokens = int(self._tokens.sum())
         """Positions in use in an epoch."""
         if not self.num_sequences:
-            raise TrainingError(
-                f"{where}: no row makes a sequence ({self.counted.num_none} serve no sample, "
-                f"{self.counted.num_left_out} are longer than {facts.context_length} positions); "
-                "name other samples or a longer context"
-            )
+            raise TrainingError(why_none(self.counted))
         # Bound to this object, not to its class: caches must not outlive it.
         self._epoch: Callable[[int], _Epoch] = lru_cache(2)(self._make_epoch)
         self._packed: Callable[[int], Window] = lru_cache(_WINDOWS_AT_HAND)(self._pack)

@@ -46,17 +46,37 @@ class SampleRow:
 Lay = Callable[[Tasks, SampleRow, np.random.Generator], Example]
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a row must have for a task."""
+
+    said: str
+    """In words, after "wants"."""
+    fits: Callable[[SampleRow], bool]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleTask:
     """A task format: which rows it can be made of, and how."""
 
-    fits: Callable[[SampleRow], bool]
+    need: Need
     lay: Lay
 
 
 def fitting(row: SampleRow, shares: Mapping[str, float]) -> dict[str, float]:
     """The tasks of `shares` that the row can serve, with their shares."""
-    return {name: share for name, share in shares.items() if SAMPLE_TASKS[name].fits(row)}
+    return {name: share for name, share in shares.items() if SAMPLE_TASKS[name].need.fits(row)}
+
+
+def said_needs(shares: Mapping[str, float]) -> str:
+    """What rows must have for each of the tasks, in words."""
+    tasks: dict[str, list[str]] = {}
+    for name in (name for name, share in shares.items() if share):
+        tasks.setdefault(SAMPLE_TASKS[name].need.said, []).append(name)
+    return "; ".join(
+        f"{' and '.join(names)} {'want' if len(names) > 1 else 'wants'} {said}"
+        for said, names in tasks.items()
+    )
 
 
 def check_tasks(shares: Mapping[str, float]) -> None:
@@ -194,19 +214,26 @@ def _answers(row: SampleRow) -> bool:
     )
 
 
+_TEXT = Need("text", _has_text)
+_SAID = Need("speech and its text", _is_said)
+_LONG = Need(f"speech of more than {16 * _SHORTEST_PART} frames", _is_long)
+_CAPTION = Need("speech and a caption", _has_caption)
+_BOTH = Need("speech, its text and a caption", _has_both)
+_ANSWER = Need("speech and text soon after another speaker's", _answers)
+
 SAMPLE_TASKS: Mapping[str, SampleTask] = {
-    "speech_continuation": SampleTask(fits=_is_long, lay=_continue),
-    "interleaved": SampleTask(fits=_is_said, lay=_interleave),
-    "asr_document": SampleTask(fits=_is_said, lay=_asr_document),
-    "tts_document": SampleTask(fits=_is_said, lay=_tts_document),
-    "caption": SampleTask(fits=_has_caption, lay=_caption),
-    "instruct_tts": SampleTask(fits=_has_both, lay=_instruct_tts),
-    "text": SampleTask(fits=_has_text, lay=_text_document),
-    "asr": SampleTask(fits=_is_said, lay=_asr),
-    "tts": SampleTask(fits=_is_said, lay=_tts),
-    "understanding": SampleTask(fits=_has_caption, lay=_caption),
-    "spoken_dialogue": SampleTask(fits=_answers, lay=_spoken_dialogue),
-    "text_dialogue": SampleTask(fits=_answers, lay=_text_dialogue),
+    "speech_continuation": SampleTask(need=_LONG, lay=_continue),
+    "interleaved": SampleTask(need=_SAID, lay=_interleave),
+    "asr_document": SampleTask(need=_SAID, lay=_asr_document),
+    "tts_document": SampleTask(need=_SAID, lay=_tts_document),
+    "caption": SampleTask(need=_CAPTION, lay=_caption),
+    "instruct_tts": SampleTask(need=_BOTH, lay=_instruct_tts),
+    "text": SampleTask(need=_TEXT, lay=_text_document),
+    "asr": SampleTask(need=_SAID, lay=_asr),
+    "tts": SampleTask(need=_SAID, lay=_tts),
+    "understanding": SampleTask(need=_CAPTION, lay=_caption),
+    "spoken_dialogue": SampleTask(need=_ANSWER, lay=_spoken_dialogue),
+    "text_dialogue": SampleTask(need=_ANSWER, lay=_text_dialogue),
 }
 """The first seven are for pretraining, the others (and `instruct_tts`) for post-training."""
 

@@ -10,10 +10,14 @@ from model.layout import Codes
 from model.loader import GroupRows
 from model.loader.sample import Lengths
 from model.tasks import Example, Tasks
-from model.training.samples import SampleRow, check_tasks, draw_task, lay_out
+from model.training.samples import SampleRow, check_tasks, draw_task, lay_out, said_needs
 from schemas.errors import ModelError
 from schemas.ids import digest
 
+_ADVICE = (
+    "name tasks that fit the rows (speech_continuation wants no text), run the job with an 'asr' "
+    "or 'caption' stage, or raise data.context_groups"
+)
 _FORMAT = 1  # raise it when what a row becomes changes
 
 
@@ -66,6 +70,12 @@ class TaskSample:
     @property
     def can_be_cut(self) -> bool:
         return False
+
+    def why_none(self, num_none: int, num_left_out: int, context_length: int) -> str:
+        return (
+            f"{num_none} rows serve none of the tasks ({said_needs(self.shares)}), {num_left_out} "
+            f"are longer than data.context_groups, {context_length}; {_ADVICE}"
+        )
 
     def lengths_of(self, rows: GroupRows) -> Lengths:
         frames = rows.table["num_frames"].to_numpy()

@@ -1,5 +1,6 @@
 """An output folder with committed shards, without the run that would make it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,22 @@ FINGERPRINT = '{"tokenizer":"made"}'
 RATE_HZ = 24_000
 
 
-def make_output(out: Path, *, num_shards: int = 2, rows_per_shard: int = 24, seed: int = 0) -> Path:
-    """Two speakers who take turns; codes that follow the letters of the text."""
+def make_output(
+    out: Path,
+    *,
+    num_shards: int = 2,
+    rows_per_shard: int = 24,
+    seed: int = 0,
+    with_text: bool = True,
+) -> Path:
+    """Two speakers who take turns; codes that follow the letters of the text, kept or not."""
     random = np.random.default_rng(seed)
     manifest = Manifest.create(out)
     for shard in range(num_shards):
         rows = tuple(_row(shard, number, random) for number in range(rows_per_shard))
         codes = [_codes(row) for row in rows]
+        if not with_text:
+            rows = tuple(replace(row, text=None) for row in rows)
         file = write_shard(
             ShardPlan(f"shard-{shard:06d}", rows),
             codes,

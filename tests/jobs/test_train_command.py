@@ -229,6 +229,22 @@ def test_an_unknown_task_names_the_known_ones(
     assert "'asrr' is not known; there are asr, asr_document" in capsys.readouterr().err
 
 
+def test_rows_that_serve_no_task_are_told_what_the_tasks_want(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = make_output(tmp_path / "out", num_shards=1, rows_per_shard=2, with_text=False)
+    wanted = "tasks: {interleaved: 1, asr_document: 1, caption: 0}"
+    change = f"data.sources=[{{uri: {silent}, {wanted}}}]"
+    assert main(["train", *arguments(silent, tmp_path / "run", change)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"audiomill: {silent}: no row makes a sequence: 2 rows serve none of the tasks "
+        "(interleaved and asr_document want speech and its text), 0 are longer than "
+        "data.context_groups, 128; name tasks that fit the rows (speech_continuation wants no "
+        "text), "
+    )
+
+
 def test_ranks_of_any_number_see_the_same_samples_in_the_same_order(
     out: Path, tmp_path: Path
 ) -> None:
