@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +18,9 @@ from pipeline.shown_text import clean
 from schemas.errors import SpecError
 
 FORMATS = ("table", "json", "csv", "parquet")
+_BETWEEN = " | "
+_FOLDED = 12
+"""Characters of a cell below which folding it would break words and numbers."""
 _FORMULA = r"\A([=+\-@\t\r\n])"
 """How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""
 
@@ -41,13 +45,39 @@ def print_query(out: Path, sql: str, format: str) -> None:
 
 
 def _print_table(rows: pa.Table) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    for name in rows.column_names:
-        table.add_column(clean(name), overflow="fold")
-    for row in rows.to_pylist():
-        table.add_row(*(_shown(value) for value in row.values()))
+    names = [clean(name) for name in rows.column_names]
+    cells = [[_shown(value) for value in column.to_pylist()] for column in rows.columns]
     # A pipe has no width of its own: lines are then as long as the rows are.
-    Console(width=None if sys.stdout.isatty() else 400).print(table, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else 400)
+    if _width(names, cells) > console.width:
+        _print_rows(names, cells)
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
+    console.print(table, markup=False)
+
+
+def _width(names: list[str], cells: list[list[str]]) -> int:
+    """Of a table in which long cells are folded, but no name and nothing of a word's length."""
+    widths = (
+        max(cell_len(name), min(_FOLDED, max(map(cell_len, column), default=0)))
+        for name, column in zip(names, cells, strict=True)
+    )
+    return sum(widths) + len(_BETWEEN) * (len(names) - 1)
+
+
+def _print_rows(names: list[str], cells: list[list[str]]) -> None:
+    """One row below the other, a line for each column."""
+    widest = max(map(cell_len, names))
+    for number, row in enumerate(zip(*cells, strict=True), start=1):
+        print(f"row {number}")
+        for name, cell in zip(names, row, strict=True):
+            print(f"  {set_cell_size(name, widest)}  {' '.join(cell.splitlines())}".rstrip())
+    if not cells[0]:
+        print("no rows")
 
 
 def _shown(value: Any) -> str:

@@ -143,6 +143,29 @@ def test_status_and_query_speak_json(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines()[0] == '"outcome","n"'
 
 
+def test_rows_with_more_columns_than_fit_have_a_line_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = make_output(tmp_path)
+
+    def said(sql: str, *more: str) -> list[str]:
+        assert main(["query", str(out), sql, *more]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    (text,) = said("SELECT * FROM segments ORDER BY segment_id LIMIT 2", "--format", "json")
+    first, second = json.loads(text)
+    lines = said("SELECT * FROM segments ORDER BY segment_id LIMIT 2")
+    assert len(lines) == 2 * (1 + len(first))
+    for row, shown in ((first, lines[: len(lines) // 2]), (second, lines[len(lines) // 2 :])):
+        assert [line.split()[0] for line in shown[1:]] == list(row)
+        assert ["segment_id", row["segment_id"]] in [line.split() for line in shown]
+    assert lines[0] == "row 1"
+    assert said("SELECT * FROM segments LIMIT 0") == ["no rows"]
+    folded = said("SELECT repeat('word ', 200) AS text, 3 AS n")
+    assert folded[0].split() == ["text", "┃", "n"]
+    assert len(folded) > 3
+
+
 @pytest.mark.parametrize("command", ["status", "report"])
 def test_a_folder_that_is_no_output_is_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
