@@ -1,7 +1,8 @@
 """The command `audiomill`: thin shells over functions that a notebook could call.
 
 Exit codes: 0 done; 1 a bug (with its traceback); 2 what was asked for cannot be done (one line says
-what and how to mend it); 3 finished, with more failed inputs than the spec allows; 130 interrupted.
+what and how to mend it); 3 finished, but not as wanted (more failed than the spec allows, a file
+left out as failed, no speech for `generate --out`); 130 interrupted.
 """
 
 import contextlib
