@@ -54,13 +54,8 @@ def bytes_of_other_audio(file: BinaryIO) -> int:
 
     Readers stop where the first file ends and say nothing of the second.
     """
-    size = file.seek(0, 2)
-    file.seek(0)
-    name = file.read(4)
-    if name not in (*_RIFF, b"FORM"):
-        return 0
-    order: Order = "big" if name == b"FORM" else "little"
-    for name, at, _ in _chunks(file, size, first_chunk=12, length_bytes=4, order=order):
+    size, _, chunks = _wav_or_aiff(file)
+    for name, at, _ in chunks:
         if name in _FILES:
             return size - (at - 8)
     return 0
@@ -73,13 +68,8 @@ def bytes_of_no_chunk(file: BinaryIO) -> int:
     updates of it leaves it. Not counted are padding (zeros, or the ones of erased flash), what it
     stands before, tags of MP3 players, and text.
     """
-    size = file.seek(0, 2)
-    file.seek(0)
-    name = file.read(4)
-    if name not in (*_RIFF, b"FORM"):
-        return 0
-    order: Order = "big" if name == b"FORM" else "little"
-    for name, at, length in _chunks(file, size, first_chunk=12, length_bytes=4, order=order):
+    size, order, chunks = _wav_or_aiff(file)
+    for name, at, length in chunks:
         if name in _SAMPLES:
             ends = (at + length, at + length + length % 2)  # some writers leave the pad byte out
             left = size - ends[1]
@@ -87,6 +77,17 @@ def bytes_of_no_chunk(file: BinaryIO) -> int:
                 return 0
             return 0 if any(_may_follow_samples(file, end, size, order) for end in ends) else left
     return 0
+
+
+def _wav_or_aiff(file: BinaryIO) -> tuple[int, Order, Iterator[Chunk]]:
+    """Size, byte order and chunks of a file; of other formats no chunks."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    name = file.read(4)
+    order: Order = "big" if name == b"FORM" else "little"
+    if name not in (*_RIFF, b"FORM"):
+        return size, order, iter(())
+    return size, order, _chunks(file, size, first_chunk=12, length_bytes=4, order=order)
 
 
 def _may_follow_samples(file: BinaryIO, at: int, size: int, order: Order) -> bool:
