@@ -145,7 +145,7 @@ def _growth(samples: list[dict[str, dict[str, float]]], role: str) -> dict[str, 
 
 
 def too_much(figures: dict[str, float]) -> Iterator[str]:
-    """What is wrong with the figures of a role, in words; none means that it was not seen."""
+    """What is wrong with the figures of a role, in words; a role that was not seen has none."""
     if not figures:
         yield "not seen often enough to tell"
         return
